@@ -1,0 +1,1 @@
+"""The engine: influence fingerprints, collapse detection, unlearning. A pure torch library, usable in a notebook."""

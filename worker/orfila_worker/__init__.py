@@ -1,0 +1,1 @@
+"""Celery workers: claim a shard, run the engine, commit under a fence."""
