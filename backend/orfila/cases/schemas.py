@@ -1,0 +1,200 @@
+"""Bodies of cases, their finding, scores and evidence. Terms as in the method: see docs/method.md."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from orfila.schema_base import Request, Response, Sha256, Timestamp
+
+CaseState = Literal["scoring", "in_review", "repairing", "verified", "regressed", "failed", "archived"]
+EvidenceLevel = Literal["poisoning found", "weak evidence", "no evidence of poisoning"]
+Rule = Literal["collapse", "paper"]
+
+
+class AffectedSource(Request):
+    """Where an affected image comes from: a test image of the data set, or an uploaded picture."""
+
+    test_index: int | None = Field(None, description="`index` of a test image of the case's data set.")
+    upload_id: str | None = Field(None, description="A finished upload with purpose `image`.")
+    true_label: int | None = Field(None, description="What the picture really shows, if known (uploads only).")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> "AffectedSource":
+        if (self.test_index is None) == (self.upload_id is None):
+            raise ValueError("give either test_index or upload_id")
+        return self
+
+
+class CaseCreate(Request):
+    """Opens a case: one or several affected images with one symptom."""
+
+    name: str = Field(min_length=1, max_length=120)
+    model_id: str
+    affected: list[AffectedSource] = Field(min_length=1, max_length=16)
+    n_queries: int = Field(50, ge=10, le=200, description="n_b: transformed queries for each affected image.")
+    seed: int = 0
+    suspects: Literal["label", "all"] = Field(
+        "label", description="Suspect only training images that carry the predicted label, or all of them."
+    )
+    triggered_dataset_id: str | None = Field(
+        None, description="A data set of images known to carry the trigger, to measure the poison success rate (PSR)."
+    )
+
+
+class CaseEstimate(Response):
+    """What a case would cost; nothing is stored."""
+
+    index_ready: bool
+    seconds: float | None
+    predictions: list[int | None] = Field(
+        description="Predicted label of each affected image where it is known before the run (test images)."
+    )
+    notes: list[str] = Field(description="E.g. that an image will be converted, or that the model gets it right.")
+
+
+class CaseUpdate(Request):
+    """Renames, or archives and restores."""
+
+    name: str | None = Field(None, min_length=1, max_length=120)
+    archived: bool | None = None
+
+
+class AffectedImage(Response):
+    """An affected image and what the model says of it."""
+
+    number: int
+    name: str
+    test_index: int | None
+    true_label: int | None
+    predicted: int | None
+    confidence: float | None
+    margin: float | None = Field(
+        description="The measurement m: logit of the predicted label minus logsumexp of others."
+    )
+    note: str = Field(description="Conversion applied to the upload; empty if none.")
+
+
+class Estimate(Response):
+    """A number with its 95 % interval and how it was obtained."""
+
+    value: float | None
+    low: float | None
+    high: float | None
+    method: str = Field(description="How the number was obtained, one sentence.")
+
+
+class Finding(Response):
+    """The answer to the case."""
+
+    sentence: str
+    evidence: EvidenceLevel
+    p_value: float
+    statistic: float = Field(description="Gain in BIC of two components over one, for each suspect.")
+    n_reference: int = Field(description="Ordinary test images that the p-value is calibrated on.")
+    predicted: int
+    n_train: int
+    n_suspects: int
+    n_flagged: int
+    n_flagged_paper: int = Field(description="What the paper's rule would flag.")
+    threshold: float = Field(description="Posterior above which an image is flagged.")
+    precision: Estimate
+    recall: Estimate
+    seconds: dict[str, float] = Field(description="Phase -> seconds.")
+    engine: str
+    parameters: dict[str, str | int | float | bool | None]
+
+
+class Case(Response):
+    """An investigation."""
+
+    id: str
+    project_id: str
+    number: int
+    name: str
+    state: CaseState
+    error: str | None
+    model_id: str
+    dataset_id: str
+    triggered_dataset_id: str | None
+    n_queries: int
+    seed: int
+    suspects: Literal["label", "all"]
+    job_id: str | None
+    created_by: str
+    created_at: Timestamp
+    affected: list[AffectedImage]
+    finding: Finding | None
+    n_judged: int = 0
+    result_digest: Sha256 | None = Field(description="Digest of model, data, parameters and code that made the result.")
+
+
+class ScoreRow(Response):
+    """One training image's scores."""
+
+    index: int
+    name: str
+    label: int
+    influence: float
+    shift_mean: float
+    n_collapsed: int = Field(description="How many of the n_b influence shifts are negative (paper rule).")
+    self_influence: float
+    relative_influence: float
+    collapse_score: float
+    posterior: float
+    suspect: bool
+    flagged: bool
+    flagged_paper: bool
+    verdict: Literal["poison", "clean", "unsure"] | None
+
+
+class Column(Response):
+    """A typed array: base64 of little-endian values."""
+
+    dtype: Literal["int32", "float32", "uint8"]
+    data: str
+
+
+class ScoreColumns(Response):
+    """Every training image's scores as columns, for filtering, sorting and thresholds in the browser."""
+
+    n: int
+    columns: dict[str, Column] = Field(
+        description="index, label, influence, shift_mean, n_collapsed, self_influence, relative_influence, "
+        "collapse_score, posterior, suspect (uint8), flagged (uint8), flagged_paper (uint8)."
+    )
+
+
+class QueryShift(Response):
+    """One transformed query and its influence shift for one training image."""
+
+    affected: int
+    query: int
+    transform: str
+    query_label: int
+    shift: float
+
+
+class Neighbour(Response):
+    """A training image with a similar gradient fingerprint."""
+
+    index: int
+    name: str
+    label: int
+    similarity: float = Field(description="Cosine of the fingerprints.")
+
+
+class Evidence(Response):
+    """Why one training image is, or is not, flagged."""
+
+    row: ScoreRow
+    label_name: str
+    shifts: list[QueryShift]
+    by_transform: dict[str, float] = Field(description="Transform -> mean influence shift.")
+    rank: int = Field(description="Position by posterior, 1 is first.")
+
+
+class Figure(Response):
+    """A Plotly figure: give it to `Plotly.react` or `plotly.graph_objects.Figure`."""
+
+    data: list[dict[str, object]]
+    layout: dict[str, object]

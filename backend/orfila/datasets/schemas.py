@@ -1,0 +1,95 @@
+"""Bodies of data sets and their images."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from orfila.schema_base import Request, Response, Sha256, Timestamp
+
+DatasetState = Literal["ingesting", "ready", "failed"]
+Split = Literal["train", "test"]
+
+
+class DatasetCreate(Request):
+    """Makes a data set of a finished upload (an ImageFolder zip or tar)."""
+
+    upload_id: str
+    name: str = Field(min_length=1, max_length=120)
+    on_broken: Literal["refuse", "skip"] = Field(
+        "refuse", description="What to do with images that cannot be decoded: refuse the data set, or leave them out."
+    )
+    split_seed: int = Field(0, description="Seed of the 10 % test split where the archive has no test folder.")
+
+
+class SkippedImage(Response):
+    """An image that was left out, and why."""
+
+    name: str
+    reason: str
+
+
+class IntakeReport(Response):
+    """What ingest did to the files."""
+
+    split: Literal["given", "seeded"]
+    converted: dict[str, int] = Field(description="Conversion -> number of images, e.g. `resized`: 12.")
+    skipped: list[SkippedImage]
+    n_skipped: int
+    n_duplicates: int = Field(description="Images whose original bytes equal an earlier image's.")
+    seconds: float
+
+
+class Atlas(Response):
+    """How thumbnails are laid out: image i is tile i % (columns * rows) of atlas i // (columns * rows), row-major."""
+
+    tile: int = Field(description="Edge of a tile, pixels.")
+    columns: int
+    rows: int
+    count: int = Field(description="Number of atlases.")
+
+
+class Dataset(Response):
+    """An immutable data set version."""
+
+    id: str
+    project_id: str
+    name: str
+    state: DatasetState
+    error: str | None
+    job_id: str | None
+    created_at: Timestamp
+    sha256: Sha256 | None = Field(description="Digest of the uploaded archive.")
+    digest: Sha256 | None = Field(description="Digest of the content: classes, labels, splits, image bytes.")
+    classes: list[str]
+    height: int | None
+    width: int | None
+    channels: int | None
+    n_train: int
+    n_test: int
+    counts: dict[Split, list[int]] = Field(description="Images per class.")
+    intake: IntakeReport | None
+    atlas: Atlas | None
+    parent_id: str | None = Field(description="The version that this one was cleansed from.")
+    n_removed: int | None
+
+
+class DatasetImage(Response):
+    """One image of a data set, as the grid shows it."""
+
+    index: int
+    name: str
+    split: Split
+    label: int
+    width: int = Field(description="Of the original file.")
+    height: int
+    note: str = Field(description="Conversion applied at ingest; empty if none.")
+
+
+class DatasetImageDetail(DatasetImage):
+    """One image with its origin."""
+
+    label_name: str
+    sha256: Sha256
+    mode: str = Field(description="Colour mode of the original file, e.g. RGB, L, P.")
+    original_bytes: int
+    has_original: bool

@@ -1,0 +1,68 @@
+"""Bodies of jobs. A job has stages of shards; SQL is the truth about both."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from orfila.schema_base import Response, Timestamp
+
+JobKind = Literal["ingest", "model_check", "index", "investigate", "remedy"]
+JobState = Literal["waiting", "queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
+ShardState = Literal["blocked", "queued", "running", "succeeded", "failed", "cancelled"]
+
+
+class Shard(Response):
+    """A part of a job that one worker runs."""
+
+    id: str
+    stage: int
+    number: int
+    state: ShardState
+    attempts: int
+    worker: str | None
+    progress: float = Field(description="0 to 1.")
+
+
+class JobSubject(Response):
+    """What the job is about."""
+
+    kind: Literal["dataset", "model", "case", "remedy"]
+    id: str
+    name: str
+
+
+class Job(Response):
+    """Work that runs outside the request."""
+
+    id: str
+    project_id: str
+    kind: JobKind
+    state: JobState
+    subject: JobSubject | None
+    phase: str = Field(description="What is being done now, in a few words.")
+    progress: float = Field(description="0 to 1 over all phases.")
+    seconds_left: float | None = Field(description="Estimate; null while there is no basis for one.")
+    queue_position: int | None
+    error: str | None = Field(description="One sentence that says what went wrong and what to do.")
+    attempts: int
+    created_by: str = Field(description="Name of the user.")
+    created_at: Timestamp
+    started_at: Timestamp | None
+    finished_at: Timestamp | None
+    cancel_requested_at: Timestamp | None
+
+
+class JobDetail(Job):
+    """A job with its shards."""
+
+    shards: list[Shard]
+    depends_on: list[str]
+
+
+class LogLine(Response):
+    """A line of a job's log."""
+
+    id: int
+    at: Timestamp
+    level: Literal["info", "warning", "error"]
+    message: str

@@ -1,0 +1,22 @@
+"""Bodies of projects (team spaces)."""
+
+from pydantic import Field
+
+from orfila.schema_base import Request, Response, Timestamp
+
+
+class ProjectCreate(Request):
+    """A new project."""
+
+    name: str = Field(min_length=1, max_length=80)
+
+
+class Project(Response):
+    """A team space that owns data sets, models and cases."""
+
+    id: str
+    name: str
+    created_at: Timestamp
+    n_datasets: int = 0
+    n_models: int = 0
+    n_cases: int = 0

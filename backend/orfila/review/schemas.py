@@ -1,0 +1,56 @@
+"""Bodies of verdicts and review progress."""
+
+from typing import Literal
+
+from pydantic import Field
+
+from orfila.cases.schemas import Estimate
+from orfila.schema_base import Request, Response, Timestamp
+
+VerdictValue = Literal["poison", "clean", "unsure"]
+
+
+class VerdictItem(Request):
+    """A judgement of one training image; null takes one's own verdict back."""
+
+    index: int = Field(ge=0)
+    verdict: VerdictValue | None
+    reason: str | None = Field(None, max_length=500)
+
+
+class VerdictsPost(Request):
+    """Verdicts of the signed-in reviewer; the last one on an image counts, history is kept."""
+
+    items: list[VerdictItem] = Field(min_length=1, max_length=10_000)
+
+
+class Verdict(Response):
+    """A reviewer's current verdict on one training image."""
+
+    index: int
+    verdict: VerdictValue
+    reason: str | None
+    reviewer: str
+    at: Timestamp
+
+
+class VerdictsPosted(Response):
+    """What changed: enough to undo it."""
+
+    changed: int
+    replaced: int = Field(description="How many of one's own earlier verdicts were replaced.")
+    previous: list[VerdictItem] = Field(description="Post these to undo.")
+
+
+class ReviewProgress(Response):
+    """How far the review is, and what it says of the flagged set."""
+
+    n_flagged: int
+    n_judged: int
+    n_poison: int
+    n_clean: int
+    n_unsure: int
+    n_flagged_judged: int
+    precision: Estimate = Field(description="Of the flagged set: from verdicts where there are any, else posteriors.")
+    recall: Estimate
+    answers_to_5_percent: int | None = Field(description="More verdicts needed for an interval of +-0.05.")
