@@ -69,7 +69,7 @@ class AffectedImage(Response):
     predicted: int | None
     confidence: float | None
     margin: float | None = Field(
-        description="The measurement m: logit of the predicted label minus logsumexp of others."
+        description="The measurement m: logit of the predicted label minus logsumexp of the rest."
     )
     note: str = Field(description="Conversion applied to the upload; empty if none.")
 

@@ -15,7 +15,7 @@ class RemovalSet(Request):
 
     kind: Literal["flagged", "poison_verdicts", "threshold"] = Field(
         description="`flagged` = the automatic set less the images judged clean plus those judged poison; "
-        "`poison_verdicts` = only images judged poison; `threshold` = posterior above `threshold`, corrected by verdicts."
+        "`poison_verdicts` = only images judged poison; `threshold` = posterior above `threshold`, corrected."
     )
     threshold: float | None = Field(None, ge=0, le=1)
 

@@ -1,0 +1,153 @@
+"""What each kind of job is given and what it gives back.
+
+The API writes a spec into the job's row; a worker reads it, runs the engine, and commits a result under its fence. Both
+are plain JSON of ids, digests and numbers. Large things (pixels, fingerprints, scores, weights) are blobs in storage.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from orfila.cases.schemas import AffectedImage, Finding
+from orfila.models.schemas import ModelCard
+from orfila.remedies.schemas import Method, Verification
+
+Tree = dict[str, str]
+"""A stored directory: file name -> SHA-256 of its content."""
+
+
+class Contract(BaseModel):
+    """Base of every spec and result."""
+
+    model_config = ConfigDict(extra="forbid")
+
+
+class IngestSpec(Contract):
+    """Read an uploaded archive into a pack."""
+
+    dataset_id: str
+    archive: str = Field(description="SHA-256 of the uploaded file.")
+    filename: str
+    on_broken: Literal["refuse", "skip"]
+    split_seed: int
+
+
+class IngestResult(Contract):
+    """A pack: meta.json, manifest.parquet, pixels.npy, originals.bin and atlas-NNNN.webp."""
+
+    files: Tree
+    meta: dict[str, object] = Field(description="Content of the pack's meta.json.")
+    n_duplicates: int
+    seconds: float
+
+
+class ModelCheckSpec(Contract):
+    """Load a model and predict the data set."""
+
+    model_id: str
+    weights: str
+    card: ModelCard | None
+    pack: Tree
+
+
+class ModelCheckResult(Contract):
+    """`files` holds predictions.npz: test_index i4, label i4, predicted i4, confidence f4, margin f4, in test order."""
+
+    card: ModelCard
+    n_parameters: int
+    accuracy_train: float
+    accuracy_test: float
+    warnings: list[str]
+    files: Tree
+
+
+class IndexBuildSpec(Contract):
+    """Build the fingerprint index of a model over the training split of a pack.
+
+    Stage 0 has a shard for each range of training images (shard payload: start, stop), stage 1 sums and factorises.
+    """
+
+    index_id: str
+    weights: str
+    card: ModelCard
+    pack: Tree
+    n_train: int
+    seed: int = 0
+
+
+class IndexShardResult(Contract):
+    """Raw projections and the partial Gram matrices of one range."""
+
+    start: int
+    stop: int
+    files: Tree
+    seconds: float
+
+
+class IndexResult(Contract):
+    """index.json, fingerprints.npy, self_influence.npy, whitening.safetensors and the evidence calibration."""
+
+    files: Tree
+    dimension: int
+    seconds: float
+
+
+class AffectedSpec(Contract):
+    """One affected image."""
+
+    number: int
+    name: str
+    test_index: int | None
+    image: str | None = Field(description="SHA-256 of an uploaded picture.")
+    true_label: int | None
+
+
+class InvestigateSpec(Contract):
+    """Score every training image for the affected images of a case. The index is ready when this runs."""
+
+    case_id: str
+    index_id: str
+    weights: str
+    card: ModelCard
+    pack: Tree
+    affected: list[AffectedSpec]
+    n_queries: int
+    seed: int
+    suspects: Literal["label", "all"]
+
+
+class InvestigateResult(Contract):
+    """`files` is the investigation directory: scores.parquet, shifts.npy, queries.json, query_images.npy,
+    summary.json.
+    """
+
+    files: Tree
+    finding: Finding
+    affected: list[AffectedImage]
+
+
+class RemedySpec(Contract):
+    """Repair a model without some training images and verify it."""
+
+    remedy_id: str
+    method: Method
+    weights: str
+    card: ModelCard
+    pack: Tree
+    removed: str = Field(description="SHA-256 of a .npy blob: sorted int32 indices of training images.")
+    epochs: int | None
+    learning_rate: float | None
+    seed: int
+    affected: list[AffectedSpec]
+    predicted: int = Field(description="The label that the affected images received.")
+    triggered_pack: Tree | None
+
+
+class RemedyResult(Contract):
+    """The repaired weights, checked as any model is, and the before/after report."""
+
+    weights: str
+    check: ModelCheckResult
+    verification: Verification
+    epochs: int
+    learning_rate: float

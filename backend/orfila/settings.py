@@ -1,0 +1,54 @@
+"""Settings of every process, from environment variables ORFILA_* (or a file named by ORFILA_ENV_FILE)."""
+
+import os
+from functools import lru_cache
+from pathlib import Path
+
+from pydantic import Field, SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class Settings(BaseSettings):
+    """One field, one sentence. Defaults run everything on one machine below `data_dir`."""
+
+    model_config = SettingsConfigDict(env_prefix="ORFILA_", env_file=os.environ.get("ORFILA_ENV_FILE"), extra="ignore")
+
+    data_dir: Path = Field(Path(".orfila"), description="Folder for database, broker socket, files and logs.")
+    database_url: str | None = Field(None, description="SQLAlchemy address; default SQLite below data_dir.")
+    broker_url: SecretStr | None = Field(None, description="redis:// or redis+socket://; default the embedded Valkey.")
+    host: str = Field("127.0.0.1", description="Address that the API binds to.")
+    port: int = Field(8000, ge=0, le=65535, description="Port that the API binds to.")
+    allowed_hosts: list[str] = Field(["127.0.0.1", "localhost", "[::1]"], description="Accepted Host headers.")
+    public_url: str | None = Field(None, description="Address that people open, where it differs from host and port.")
+    max_upload_bytes: int = Field(20 * 2**30, description="Largest upload accepted.")
+    project_quota_bytes: int = Field(100 * 2**30, description="Bytes of uploads that a project may reserve.")
+    min_free_bytes: int = Field(512 * 2**20, description="Free disk space that an upload must leave.")
+    upload_expiry_hours: int = Field(72, description="Unfinished uploads are removed after this.")
+    session_hours: int = Field(24 * 7, description="A sign-in lasts this long.")
+    lease_seconds: float = Field(20.0, gt=0, description="A worker that is silent for this long loses its shard.")
+    stall_seconds: float = Field(900.0, gt=0, description="A shard without progress for this long is taken back.")
+    max_attempts: int = Field(3, ge=1, description="A shard fails for good after this many attempts.")
+    sweep_seconds: float = Field(1.0, gt=0, description="Pause between two rounds of the sweeper.")
+    index_shard_images: int = Field(5_000, ge=100, description="Training images in one shard of an index.")
+    device: str = Field("auto", description="torch device of the workers: auto, cpu, cuda, cuda:0 ...")
+
+    @property
+    def resolved_database_url(self) -> str:
+        """The address of the database, SQLite below `data_dir` unless set."""
+        return self.database_url or f"sqlite:///{self.data_dir.resolve() / 'orfila.db'}"
+
+    @property
+    def broker_socket(self) -> Path:
+        """The Unix socket of the embedded Valkey."""
+        return self.data_dir.resolve() / "run" / "valkey.sock"
+
+    @property
+    def resolved_broker_url(self) -> str:
+        """The address of the broker, the embedded Valkey's socket unless set."""
+        return self.broker_url.get_secret_value() if self.broker_url else f"redis+socket://{self.broker_socket}"
+
+
+@lru_cache(maxsize=1)
+def get_settings() -> Settings:
+    """The settings of this process, read once."""
+    return Settings()
