@@ -1,0 +1,167 @@
+"""Safe, streaming reading of directories, zip and tar archives.
+
+Nothing is ever extracted: entries are read one by one, names are data, and every cap is checked before bytes are used.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import tarfile
+import unicodedata
+import zipfile
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+MAX_ENTRIES = 4_000_000
+MAX_ENTRY_BYTES = 64 * 2**20
+MAX_TOTAL_BYTES = 500 * 2**30
+MAX_RATIO = 200
+MAX_DEPTH = 8
+_RATIO_FLOOR = 2**20
+
+
+class DataError(ValueError):
+    """A data set that cannot be used; the sentence says why and what to do."""
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One regular file: its normalised name and its bytes."""
+
+    name: str
+    data: bytes
+
+
+def safe_name(raw: str) -> str:
+    """The NFC form of an archive name.
+
+    Raises DataError for names that could escape a folder or deceive a reader: absolute, `..`, drives, backslashes, NUL,
+    control or bidirectional characters, deeper than 8 folders.
+    """
+    name = unicodedata.normalize("NFC", raw)
+    shown = repr(raw[:120])
+    if not name or name.startswith("/") or (len(name) > 1 and name[1] == ":") or "\\" in name:
+        raise DataError(f"the archive holds the unsafe path {shown}; pack it again with relative paths and '/' only")
+    for char in name:
+        if unicodedata.category(char) in ("Cc", "Cf", "Cs") or char == "\x00":
+            raise DataError(f"the archive holds a name with control or invisible characters: {shown}; rename it")
+    parts = [p for p in name.split("/") if p not in ("", ".")]
+    if ".." in parts:
+        raise DataError(f"the archive holds the unsafe path {shown}; pack it again without '..'")
+    if not parts or len(parts) > MAX_DEPTH:
+        raise DataError(f"{shown} is nested deeper than {MAX_DEPTH} folders; flatten the archive")
+    return "/".join(parts)
+
+
+class _Budget:
+    """Counts entries and bytes, and refuses names that differ only by case."""
+
+    def __init__(self, packed_size: int) -> None:
+        self._limit = min(MAX_TOTAL_BYTES, max(_RATIO_FLOOR, packed_size) * MAX_RATIO)
+        self._seen: set[str] = set()
+        self._bytes = 0
+
+    def admit(self, name: str, size: int) -> None:
+        key = name.casefold()
+        if key in self._seen:
+            raise DataError(f"the archive holds {name!r} twice (names that differ only by case count as the same)")
+        self._seen.add(key)
+        if len(self._seen) > MAX_ENTRIES:
+            raise DataError(f"the archive holds more than {MAX_ENTRIES:,} files; split it")
+        if size > MAX_ENTRY_BYTES:
+            raise DataError(
+                f"{name!r} is larger than {MAX_ENTRY_BYTES // 2**20} MiB; pictures of that size are not accepted"
+            )
+        self._bytes += size
+        if self._bytes > self._limit:
+            raise DataError("the archive unpacks to far more than its own size, as a decompression bomb does; refused")
+
+
+def read_entries(source: Path) -> Iterator[Entry]:
+    """Every regular file of a directory or archive, in the order of the archive (of names, for a directory).
+
+    Raises DataError when the source is neither, or on the first entry that breaks a rule of this module.
+    """
+    if source.is_dir():
+        yield from _directory(source)
+    elif not source.is_file():
+        raise DataError(f"{source} does not exist; give a folder, a zip or a tar archive")
+    elif zipfile.is_zipfile(source):
+        yield from _zip(source)
+    elif tarfile.is_tarfile(source):
+        yield from _tar(source)
+    else:
+        raise DataError(f"{source.name} is neither a zip nor a tar archive; pack the class folders into one of them")
+
+
+def _directory(root: Path) -> Iterator[Entry]:
+    budget = _Budget(MAX_TOTAL_BYTES)
+    for folder, folders, files in os.walk(root):
+        folders.sort()
+        for file in sorted(files):
+            path = Path(folder) / file
+            name = safe_name(path.relative_to(root).as_posix())
+            if path.is_symlink() or not path.is_file():
+                raise DataError(f"{name!r} is a link or a device; copy the picture itself into the folder")
+            budget.admit(name, path.stat().st_size)
+            yield Entry(name, path.read_bytes())
+
+
+def _zip(source: Path) -> Iterator[Entry]:
+    try:
+        with zipfile.ZipFile(source) as archive:
+            infos = archive.infolist()
+            if len(infos) > MAX_ENTRIES:
+                raise DataError(f"the archive holds more than {MAX_ENTRIES:,} files; split it")
+            _refuse_overlap(infos)
+            budget = _Budget(source.stat().st_size)
+            for info in infos:
+                name = safe_name(info.filename)
+                mode = info.external_attr >> 16
+                if info.is_dir():
+                    continue
+                if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+                    raise DataError(f"{name!r} is a link or a device; the archive may hold regular files only")
+                if info.flag_bits & 0x1:
+                    raise DataError(f"{name!r} is encrypted; pack the archive without a password")
+                budget.admit(name, info.file_size)
+                with archive.open(info) as file:
+                    data = file.read(info.file_size + 1)
+                if len(data) != info.file_size:
+                    raise DataError(f"{name!r} is not as large as the archive says; pack it again")
+                yield Entry(name, data)
+    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError) as error:
+        raise DataError(f"{source.name} is damaged or uses an unknown compression ({error}); pack it again") from error
+    except Exception as error:
+        if type(error).__module__ in ("zlib", "_lzma", "_bz2"):
+            raise DataError(f"{source.name} is damaged ({error}); pack it again") from error
+        raise
+
+
+def _refuse_overlap(infos: list[zipfile.ZipInfo]) -> None:
+    """Entries that share bytes claim far more than the file holds; Python 3.11 does not see them."""
+    end = 0
+    for info in sorted(infos, key=lambda i: i.header_offset):
+        if info.header_offset < end:
+            raise DataError("the zip's entries overlap, as a decompression bomb's do; refused")
+        end = info.header_offset + 30 + len(info.orig_filename.encode()) + info.compress_size
+
+
+def _tar(source: Path) -> Iterator[Entry]:
+    try:
+        with tarfile.open(source, "r:*") as archive:
+            budget = _Budget(source.stat().st_size)
+            for member in archive:
+                name = safe_name(member.name)
+                if member.isdir():
+                    continue
+                if not member.isreg():
+                    raise DataError(f"{name!r} is a link or a device; the archive may hold regular files only")
+                budget.admit(name, member.size)
+                file = archive.extractfile(member)
+                assert file is not None  # only for members that are no regular files
+                yield Entry(name, file.read(member.size))
+    except (tarfile.TarError, EOFError, OSError) as error:
+        raise DataError(f"{source.name} is damaged ({error}); pack it again") from error
