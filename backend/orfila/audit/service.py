@@ -1,0 +1,86 @@
+"""The audit trail: who did what, when, in a chain in which every link covers the one before it.
+
+hash = SHA-256 of the canonical JSON of (previous hash, time, actor, action, subject, project, case, detail). Changing,
+reordering or removing an event breaks every later link. What a chain alone cannot show is a cut at its end, so `check`
+returns the head: whoever wrote it down earlier can compare.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from orfila.audit.models import AuditEvent
+from orfila.audit.schemas import ChainCheck
+from orfila.db import now
+
+GENESIS = "0" * 64
+"""What the first event follows."""
+
+
+def record(
+    session: Session,
+    actor: str,
+    action: str,
+    subject_kind: str,
+    subject_id: str,
+    project_id: str | None,
+    detail: dict[str, Any],
+    *,
+    case_id: str | None = None,
+) -> AuditEvent:
+    """Append an event in the caller's transaction.
+
+    actor: name of the user, or of the part of the system. action: e.g. `case.created`. detail: plain JSON.
+    """
+    session.flush()  # events of this transaction that are not written yet come first
+    previous = session.scalar(select(AuditEvent.hash).order_by(AuditEvent.id.desc()).limit(1)) or GENESIS
+    at = now()
+    event = AuditEvent(
+        # Milliseconds, which every database keeps alike: the hash must be the same when read back.
+        at=at.replace(microsecond=at.microsecond // 1000 * 1000),
+        actor=actor,
+        action=action,
+        subject_kind=subject_kind,
+        subject_id=subject_id,
+        project_id=project_id,
+        case_id=case_id,
+        detail=json.loads(json.dumps(detail)),
+        previous_hash=previous,
+    )
+    event.hash = compute_hash(event)
+    session.add(event)
+    session.flush()
+    return event
+
+
+def compute_hash(event: AuditEvent) -> str:
+    """The hash that an event must have."""
+    fields = [
+        event.previous_hash,
+        event.at.isoformat(timespec="milliseconds"),
+        event.actor,
+        event.action,
+        event.subject_kind,
+        event.subject_id,
+        event.project_id,
+        event.case_id,
+        event.detail,
+    ]
+    canonical = json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=True)
+    return hashlib.sha256(canonical.encode()).hexdigest()
+
+
+def check(session: Session) -> ChainCheck:
+    """Walk the whole chain and say where it breaks first."""
+    previous, count, broken = GENESIS, 0, None
+    for event in session.scalars(select(AuditEvent).order_by(AuditEvent.id).execution_options(yield_per=1000)):
+        count += 1
+        if broken is None and (event.previous_hash != previous or compute_hash(event) != event.hash):
+            broken = event.id
+        previous = event.hash
+    return ChainCheck(ok=broken is None, n_events=count, first_broken_id=broken, head=previous)

@@ -1,0 +1,64 @@
+"""What every store of files offers: content-addressed blobs, and directories as trees of blobs.
+
+A blob is named by the SHA-256 of its content, so it never changes, is never stored twice, and can be cached for ever.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from pathlib import Path
+from typing import BinaryIO, Protocol
+
+Tree = dict[str, str]
+"""A stored directory: file name -> SHA-256 of its content."""
+
+_CHUNK = 2**20
+
+
+class BlobStore(Protocol):
+    """A store of immutable blobs."""
+
+    def put_file(self, path: Path) -> str:
+        """Store a file's content and return its SHA-256. The file itself stays, read-only: the caller removes it."""
+        ...
+
+    def put_bytes(self, data: bytes) -> str:
+        """Store bytes and return their SHA-256."""
+        ...
+
+    def open(self, sha256: str) -> BinaryIO:
+        """Open a blob for reading; raises FileNotFoundError when it is not there."""
+        ...
+
+    def local_path(self, sha256: str) -> Path:
+        """A file with the blob's content on this machine, to read or memory-map, never to write."""
+        ...
+
+    def exists(self, sha256: str) -> bool:
+        """Whether the blob is there."""
+        ...
+
+    def size(self, sha256: str) -> int:
+        """Bytes of a blob; raises FileNotFoundError when it is not there."""
+        ...
+
+    def delete(self, sha256: str) -> None:
+        """Remove a blob; nothing happens when it is not there."""
+        ...
+
+    def put_tree(self, directory: Path) -> Tree:
+        """Store every file of a flat directory."""
+        ...
+
+    def materialise(self, tree: Tree, directory: Path) -> Path:
+        """Make a directory of a tree, and return it. The files are read-only."""
+        ...
+
+
+def hash_file(path: Path) -> str:
+    """SHA-256 of a file's content, read in pieces."""
+    digest = hashlib.sha256()
+    with path.open("rb") as file:
+        while chunk := file.read(_CHUNK):
+            digest.update(chunk)
+    return digest.hexdigest()

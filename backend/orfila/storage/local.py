@@ -1,0 +1,118 @@
+"""Blobs on this machine's disk: `<data_dir>/blobs/ab/cdef...`, written under another name, synced, then linked.
+
+A reader therefore sees a whole blob or none, whatever was killed when.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import re
+import shutil
+import uuid
+from pathlib import Path
+from typing import BinaryIO
+
+from orfila.storage.base import Tree, hash_file
+
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+
+
+class LocalStore:
+    """A `BlobStore` below one folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self._incoming = root / "incoming"
+        self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
+
+    def put_file(self, path: Path) -> str:
+        """Store a file by hard link, or by copy from another file system."""
+        sha256 = hash_file(path)
+        if self.exists(sha256):
+            return sha256
+        incoming = self._incoming / uuid.uuid4().hex
+        try:
+            incoming.hardlink_to(path)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(path, incoming)
+        return self._commit(incoming, sha256)
+
+    def put_bytes(self, data: bytes) -> str:
+        """Store bytes."""
+        sha256 = hashlib.sha256(data).hexdigest()
+        if self.exists(sha256):
+            return sha256
+        incoming = self._incoming / uuid.uuid4().hex
+        incoming.write_bytes(data)
+        return self._commit(incoming, sha256)
+
+    def open(self, sha256: str) -> BinaryIO:
+        """Open a blob for reading."""
+        return self._path(sha256).open("rb")
+
+    def local_path(self, sha256: str) -> Path:
+        """The blob's own file."""
+        path = self._path(sha256)
+        if not path.is_file():
+            raise FileNotFoundError(f"blob {sha256} is not in the store")
+        return path
+
+    def exists(self, sha256: str) -> bool:
+        """Whether the blob is there."""
+        return self._path(sha256).is_file()
+
+    def size(self, sha256: str) -> int:
+        """Bytes of a blob."""
+        return self._path(sha256).stat().st_size
+
+    def delete(self, sha256: str) -> None:
+        """Remove a blob."""
+        self._path(sha256).unlink(missing_ok=True)
+
+    def put_tree(self, directory: Path) -> Tree:
+        """Store every file of a flat directory."""
+        return {path.name: self.put_file(path) for path in sorted(directory.iterdir()) if path.is_file()}
+
+    def materialise(self, tree: Tree, directory: Path) -> Path:
+        """Make a directory of hard links (copies on another file system)."""
+        directory.mkdir(parents=True, exist_ok=True)
+        for name, sha256 in tree.items():
+            if Path(name).name != name or name in (".", ".."):
+                raise ValueError(f"a stored directory holds the name {name!r}, which is not a plain file name")
+            target = directory / name
+            if target.exists():
+                continue
+            try:
+                target.hardlink_to(self.local_path(sha256))
+            except FileNotFoundError:
+                raise
+            except OSError:
+                shutil.copyfile(self.local_path(sha256), target)
+        return directory
+
+    def _path(self, sha256: str) -> Path:
+        # Names come from the database, yet a store must not be the place where a bad one becomes a path.
+        if not _SHA256.fullmatch(sha256):
+            raise ValueError(f"{sha256!r} is not a SHA-256")
+        return self.root / sha256[:2] / sha256[2:]
+
+    def _commit(self, incoming: Path, sha256: str) -> str:
+        with incoming.open("rb") as file:
+            os.fsync(file.fileno())
+        incoming.chmod(0o400)
+        target = self._path(sha256)
+        target.parent.mkdir(exist_ok=True, mode=0o700)
+        incoming.replace(target)
+        # POSIX: when both names are links to one file (a racing writer of the same content), rename does nothing.
+        incoming.unlink(missing_ok=True)
+        _sync_directory(target.parent)
+        return sha256
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,25 @@
+"""Every table of the product, for migrations: importing this module fills `Base.metadata`."""
+
+from importlib import import_module
+
+from orfila.db import Base
+
+PARTS = (
+    "audit",
+    "cases",
+    "datasets",
+    "events",
+    "idempotency",
+    "identity",
+    "indexes",
+    "models",
+    "projects",
+    "remedies",
+    "review",
+    "uploads",
+)
+
+for part in PARTS:
+    import_module(f"orfila.{part}.models")
+
+metadata = Base.metadata

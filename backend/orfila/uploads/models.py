@@ -1,0 +1,30 @@
+"""Table of uploads. `offset` is the truth: bytes beyond it in the file do not count."""
+
+from datetime import datetime
+
+from sqlalchemy import BigInteger, ForeignKey, String
+from sqlalchemy.orm import Mapped, mapped_column
+
+from orfila.db import Base, id_column, now
+
+
+class Upload(Base):
+    """A file on its way in."""
+
+    __tablename__ = "uploads"
+
+    id: Mapped[str] = id_column()
+    project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
+    owner_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
+    filename: Mapped[str] = mapped_column(String(255))
+    purpose: Mapped[str] = mapped_column(String(16))
+    size: Mapped[int] = mapped_column(BigInteger)
+    offset: Mapped[int] = mapped_column(BigInteger, default=0)
+    state: Mapped[str] = mapped_column(String(16), default="receiving", index=True)
+    sha256: Mapped[str | None] = mapped_column(String(64))
+    created_at: Mapped[datetime] = mapped_column(default=now)
+    expires_at: Mapped[datetime]
+    # Who writes now. A writer that takes over from a silent one gets the next fence, and with it a file of its own.
+    fence: Mapped[int] = mapped_column(default=0)
+    writer: Mapped[str | None] = mapped_column(String(32))
+    writer_until: Mapped[datetime | None]
