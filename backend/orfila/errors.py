@@ -6,10 +6,13 @@ OrfilaError
 ├── Forbidden 403             signed in, but not allowed
 ├── NotFound 404              absent, or another's
 ├── Conflict 409              the state does not allow it now
+├── PreconditionFailed 412    another version of a protocol
 ├── TooLarge 413              over a limit that the sentence names
 ├── UnsupportedContent 415    a kind of file that is not accepted
 ├── Unprocessable 422         understood, but the values do not fit together
+├── Locked 423                another request is writing it
 ├── TooManyRequests 429       try again later
+├── ChecksumMismatch 460      the bytes that came are not those that were sent (tus)
 └── NoSpace 507               the disk or the quota is full
 """
 
@@ -60,6 +63,12 @@ class Conflict(OrfilaError):
     status, title = 409, "Not possible in this state"
 
 
+class PreconditionFailed(OrfilaError):
+    """Another version of a protocol."""
+
+    status, title = 412, "Unsupported protocol version"
+
+
 class TooLarge(OrfilaError):
     """Over a limit that the sentence names."""
 
@@ -78,10 +87,22 @@ class Unprocessable(OrfilaError):
     status, title = 422, "The values do not fit together"
 
 
+class Locked(OrfilaError):
+    """Another request is writing it."""
+
+    status, title = 423, "Being written by another request"
+
+
 class TooManyRequests(OrfilaError):
     """Try again later."""
 
     status, title = 429, "Too many requests"
+
+
+class ChecksumMismatch(OrfilaError):
+    """The bytes that came are not those that were sent."""
+
+    status, title = 460, "Checksum mismatch"
 
 
 class NoSpace(OrfilaError):

@@ -14,9 +14,13 @@ from typing import Any
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
+from orfila.audit import schemas
 from orfila.audit.models import AuditEvent
-from orfila.audit.schemas import ChainCheck
 from orfila.db import now
+from orfila.identity.subject import Subject
+from orfila.pagination import decode_cursor, encode_cursor
+from orfila.projects.access import readable_projects
+from orfila.schema_base import Page
 
 GENESIS = "0" * 64
 """What the first event follows."""
@@ -75,7 +79,33 @@ def compute_hash(event: AuditEvent) -> str:
     return hashlib.sha256(canonical.encode()).hexdigest()
 
 
-def check(session: Session) -> ChainCheck:
+def list_events(
+    session: Session,
+    subject: Subject,
+    project_id: str | None,
+    subject_id: str | None,
+    case_id: str | None,
+    cursor: str | None,
+    limit: int,
+) -> Page[schemas.AuditEvent]:
+    """A page of events that the subject may see, newest first. Events of no project are for administrators."""
+    query = select(AuditEvent)
+    if not subject.is_administrator:
+        query = query.where(AuditEvent.project_id.in_(readable_projects(subject)))
+    if project_id is not None:
+        query = query.where(AuditEvent.project_id == project_id)
+    if subject_id is not None:
+        query = query.where(AuditEvent.subject_id == subject_id)
+    if case_id is not None:
+        query = query.where(AuditEvent.case_id == case_id)
+    if cursor is not None:
+        query = query.where(AuditEvent.id < decode_cursor(cursor, (int,))[0])
+    rows = list(session.scalars(query.order_by(AuditEvent.id.desc()).limit(limit + 1)))
+    next_cursor = encode_cursor([rows[limit - 1].id]) if len(rows) > limit else None
+    return Page(items=[schemas.AuditEvent.model_validate(r) for r in rows[:limit]], next_cursor=next_cursor)
+
+
+def check(session: Session) -> schemas.ChainCheck:
     """Walk the whole chain and say where it breaks first."""
     previous, count, broken = GENESIS, 0, None
     for event in session.scalars(select(AuditEvent).order_by(AuditEvent.id).execution_options(yield_per=1000)):
@@ -83,4 +113,4 @@ def check(session: Session) -> ChainCheck:
         if broken is None and (event.previous_hash != previous or compute_hash(event) != event.hash):
             broken = event.id
         previous = event.hash
-    return ChainCheck(ok=broken is None, n_events=count, first_broken_id=broken, head=previous)
+    return schemas.ChainCheck(ok=broken is None, n_events=count, first_broken_id=broken, head=previous)

@@ -1,0 +1,89 @@
+"""The application: routers, middleware, error answers. `create_app(settings)` makes one; nothing happens on import.
+
+Every route of the root router needs a session or a token. The public ones are listed here, and nowhere else.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from fastapi import APIRouter, Depends, FastAPI
+from fastapi.routing import APIRoute
+from starlette.middleware import Middleware
+
+import orfila.audit.endpoints
+import orfila.events.endpoints
+import orfila.identity.endpoints
+import orfila.projects.endpoints
+from orfila import __version__
+from orfila.db import Database
+from orfila.identity.service import base_url
+from orfila.schema_base import Problem
+from orfila.settings import Settings, get_settings
+from orfila.storage import get_store
+from orfila.web import interface, operations, problems
+from orfila.web.dependencies import subject_of
+from orfila.web.middleware import HostCheck, OriginCheck, RequestId, SecurityHeaders
+
+UI_DIR = Path(__file__).parent / "static" / "ui"
+
+PUBLIC = (operations.router, orfila.identity.endpoints.public)
+"""Routers that nobody needs to sign in for; the interface's page and assets, and the OpenAPI document, too."""
+
+PROTECTED = (
+    orfila.identity.endpoints.router,
+    orfila.projects.endpoints.router,
+    orfila.events.endpoints.router,
+    orfila.audit.endpoints.router,
+)
+
+
+def create_app(settings: Settings | None = None, *, ui_dir: Path = UI_DIR) -> FastAPI:
+    """The API and the browser interface of one installation."""
+    settings = settings or get_settings()
+    database = Database(settings.resolved_database_url)
+
+    @asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        yield
+        database.dispose()
+
+    app = FastAPI(
+        title="Orfila",
+        version=__version__,
+        description="Poison forensics for image classifiers.",
+        openapi_url="/api/openapi.json",
+        docs_url=None,  # both pages load scripts from elsewhere
+        redoc_url=None,
+        generate_unique_id_function=_operation_id,
+        responses={
+            "4XX": {"model": Problem, "description": "Problem", "content": {"application/problem+json": {}}},
+        },
+        lifespan=lifespan,
+        middleware=[
+            Middleware(RequestId),
+            Middleware(SecurityHeaders),
+            Middleware(HostCheck, allowed=settings.allowed_hosts),
+            Middleware(OriginCheck, public_url=base_url(settings)),
+        ],
+    )
+    app.state.settings = settings
+    app.state.database = database
+    app.state.store = get_store(settings)
+    app.state.ui_dir = ui_dir
+    problems.install(app)
+
+    for public in PUBLIC:
+        app.include_router(public)
+    root = APIRouter(dependencies=[Depends(subject_of)])
+    for protected in PROTECTED:
+        root.include_router(protected)
+    app.include_router(root)
+    app.include_router(interface.router)  # last: it takes every address that is left
+    return app
+
+
+def _operation_id(route: APIRoute) -> str:
+    return route.name

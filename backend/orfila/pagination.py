@@ -1,0 +1,60 @@
+"""Keyset cursors: where a page ended, as an opaque string that a client hands back."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import json
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any, TypeVar
+
+from sqlalchemy import Select, tuple_
+from sqlalchemy.orm import InstrumentedAttribute, Session
+
+from orfila.errors import BadRequest
+
+Row = TypeVar("Row")
+
+
+def encode_cursor(values: list[Any]) -> str:
+    """An opaque cursor of plain JSON values."""
+    return base64.urlsafe_b64encode(json.dumps(values).encode()).decode().rstrip("=")
+
+
+def decode_cursor(cursor: str, types: tuple[type, ...]) -> list[Any]:
+    """The values of a cursor; raises BadRequest when it is not one of ours."""
+    try:
+        values = json.loads(base64.urlsafe_b64decode(cursor + "=" * (-len(cursor) % 4)))
+    except (ValueError, binascii.Error, RecursionError):
+        values = None
+    if not isinstance(values, list) or len(values) != len(types):
+        raise BadRequest("The cursor is not one that this list gave; start again without it.", code="bad_cursor")
+    for value, kind in zip(values, types, strict=True):
+        if not isinstance(value, int | float if kind is float else kind) or isinstance(value, bool):
+            raise BadRequest("The cursor is not one that this list gave; start again without it.", code="bad_cursor")
+    return values
+
+
+def newest_first(
+    session: Session,
+    query: Select[Row],
+    created_at: InstrumentedAttribute[datetime],
+    row_id: InstrumentedAttribute[str],
+    cursor: str | None,
+    limit: int,
+    key: Callable[[Row], tuple[datetime, str]],
+) -> tuple[list[Row], str | None]:
+    """One page of rows, newest first, and the cursor of the next page (None on the last)."""
+    if cursor is not None:
+        at, last = decode_cursor(cursor, (str, str))
+        try:
+            moment = datetime.fromisoformat(at)
+        except ValueError as error:
+            raise BadRequest("The cursor is not one that this list gave; start again without it.") from error
+        query = query.where(tuple_(created_at, row_id) < tuple_(moment, last))
+    rows = list(session.scalars(query.order_by(created_at.desc(), row_id.desc()).limit(limit + 1)))
+    if len(rows) <= limit:
+        return rows, None
+    at_last, id_last = key(rows[limit - 1])
+    return rows[:limit], encode_cursor([at_last.isoformat(), id_last])
