@@ -17,6 +17,7 @@ import orfila.audit.endpoints
 import orfila.events.endpoints
 import orfila.identity.endpoints
 import orfila.projects.endpoints
+import orfila.uploads.endpoints
 from orfila import __version__
 from orfila.db import Database
 from orfila.identity.service import base_url
@@ -35,6 +36,7 @@ PUBLIC = (operations.router, orfila.identity.endpoints.public)
 PROTECTED = (
     orfila.identity.endpoints.router,
     orfila.projects.endpoints.router,
+    orfila.uploads.endpoints.router,
     orfila.events.endpoints.router,
     orfila.audit.endpoints.router,
 )

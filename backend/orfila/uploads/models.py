@@ -5,7 +5,8 @@ from datetime import datetime
 from sqlalchemy import BigInteger, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from orfila.db import Base, id_column, now
+from orfila.db import Base, id_column, new_id, now
+from orfila.uploads.schemas import UploadPurpose, UploadState
 
 
 class Upload(Base):
@@ -17,14 +18,14 @@ class Upload(Base):
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
     owner_id: Mapped[str] = mapped_column(ForeignKey("users.id"))
     filename: Mapped[str] = mapped_column(String(255))
-    purpose: Mapped[str] = mapped_column(String(16))
+    purpose: Mapped[UploadPurpose] = mapped_column(String(16))
     size: Mapped[int] = mapped_column(BigInteger)
     offset: Mapped[int] = mapped_column(BigInteger, default=0)
-    state: Mapped[str] = mapped_column(String(16), default="receiving", index=True)
+    state: Mapped[UploadState] = mapped_column(String(16), default="receiving", index=True)
     sha256: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=now)
     expires_at: Mapped[datetime]
-    # Who writes now. A writer that takes over from a silent one gets the next fence, and with it a file of its own.
-    fence: Mapped[int] = mapped_column(default=0)
+    part: Mapped[str] = mapped_column(String(32), default=new_id)
+    """Name of the file that holds the bytes. Whoever takes over from a silent writer gets a file of its own."""
     writer: Mapped[str | None] = mapped_column(String(32))
     writer_until: Mapped[datetime | None]

@@ -184,7 +184,7 @@ def upgrade() -> None:
         sa.Column("sha256", sa.String(length=64), nullable=True),
         sa.Column("created_at", UtcDateTime(), nullable=False),
         sa.Column("expires_at", UtcDateTime(), nullable=False),
-        sa.Column("fence", sa.Integer(), nullable=False),
+        sa.Column("part", sa.String(length=32), nullable=False),
         sa.Column("writer", sa.String(length=32), nullable=True),
         sa.Column("writer_until", UtcDateTime(), nullable=True),
         sa.ForeignKeyConstraint(["owner_id"], ["users.id"], name=op.f("fk_uploads_owner_id_users")),

@@ -1,0 +1,176 @@
+"""Rules of uploads: reserving space, finishing, deleting, expiring. The transfer itself is in `transfer`."""
+
+from __future__ import annotations
+
+import shutil
+import unicodedata
+from datetime import timedelta
+from pathlib import Path
+
+from sqlalchemy.orm import Session
+
+from orfila import crash
+from orfila.audit.service import record
+from orfila.db import Database, now
+from orfila.errors import NoSpace, NotFound, TooLarge, Unprocessable, UnsupportedContent
+from orfila.events import publish
+from orfila.identity.subject import Subject
+from orfila.projects.access import Permission, require, require_of
+from orfila.settings import Settings
+from orfila.storage import BlobStore, sniff
+from orfila.uploads import repository, schemas
+from orfila.uploads.models import Upload
+
+
+def create(
+    session: Session, subject: Subject, settings: Settings, project_id: str, body: schemas.UploadCreate
+) -> Upload:
+    """Reserve an upload. Raises TooLarge (limit, quota) or NoSpace before the first byte is sent."""
+    require(session, subject, project_id, "write")
+    expire(session, settings)
+    if body.size > settings.max_upload_bytes:
+        raise TooLarge(
+            f"The file has {body.size:,} bytes; at most {settings.max_upload_bytes:,} are accepted "
+            "(ORFILA_MAX_UPLOAD_BYTES)."
+        )
+    left = settings.project_quota_bytes - repository.reserved_bytes(session, project_id)
+    if body.size > left:
+        raise TooLarge(
+            f"The file has {body.size:,} bytes and this project's quota has {max(left, 0):,} left; delete uploads or "
+            "raise ORFILA_PROJECT_QUOTA_BYTES.",
+            code="quota_exceeded",
+        )
+    folder = parts_folder(settings)
+    free = shutil.disk_usage(folder).free - repository.bytes_to_come(session) - settings.min_free_bytes
+    if body.size > free:
+        raise NoSpace(
+            f"The file has {body.size:,} bytes and the disk has room for {max(free, 0):,}; free some space and try "
+            "again."
+        )
+    upload = Upload(
+        project_id=project_id,
+        owner_id=subject.user_id,
+        filename=_plain_name(body.filename),
+        purpose=body.purpose,
+        size=body.size,
+        offset=0,
+        state="receiving",
+        expires_at=now() + timedelta(hours=settings.upload_expiry_hours),
+    )
+    session.add(upload)
+    session.flush()
+    return upload
+
+
+def find(session: Session, subject: Subject, upload_id: str, permission: Permission = "read") -> Upload:
+    """An upload that the subject may see; an expired one is gone."""
+    upload = session.get(Upload, upload_id)
+    require_of(session, subject, upload.project_id if upload else None, permission, "upload")
+    assert upload is not None, "require_of raises for an absent object"
+    if upload.state == "expired":
+        raise NotFound("This upload expired before it was finished; start it again.", code="upload_expired")
+    return upload
+
+
+def finished(
+    session: Session, subject: Subject, project_id: str, upload_id: str, purpose: schemas.UploadPurpose
+) -> Upload:
+    """A finished upload of this project and purpose, to make something of. Raises Unprocessable with what to do."""
+    upload = find(session, subject, upload_id)
+    if upload.project_id != project_id:
+        raise NotFound("There is no such upload in this project.")
+    if upload.state != "finished" or upload.sha256 is None:
+        raise Unprocessable(
+            f"The upload has {upload.offset:,} of {upload.size:,} bytes; finish it first.", code="upload_unfinished"
+        )
+    if upload.purpose != purpose:
+        raise Unprocessable(f"The upload was made as {upload.purpose}, not as {purpose}; upload it again as {purpose}.")
+    return upload
+
+
+def complete(database: Database, store: BlobStore, settings: Settings, upload_id: str, actor: str) -> None:
+    """Turn a wholly received upload into a blob. May be repeated after a crash at any point.
+
+    Raises UnsupportedContent, and drops the upload, when the file is not of a kind that its purpose accepts.
+    """
+    with database.reading() as session:
+        upload = session.get(Upload, upload_id)
+    if upload is None or upload.state != "receiving" or upload.offset != upload.size:
+        return
+    path = part_path(settings, upload)
+    with path.open("rb") as file:
+        head = file.read(sniff.HEAD_BYTES)
+    try:
+        sniff.check(head, upload.size, upload.purpose)
+    except UnsupportedContent:
+        drop(database, settings, upload_id)
+        raise
+    sha256 = store.put_file(path)
+    crash.point("upload.stored")
+    with database.transaction() as session:
+        if repository.finish(session, upload_id, sha256):
+            detail = {"filename": upload.filename, "bytes": upload.size, "sha256": sha256, "purpose": upload.purpose}
+            record(session, actor, "upload.finished", "upload", upload_id, upload.project_id, detail)
+            publish(session, "upload", {"kind": "upload", "id": upload_id, "state": "finished"}, upload.project_id)
+    crash.point("upload.finished")
+    shutil.rmtree(path.parent, ignore_errors=True)
+
+
+def delete(session: Session, subject: Subject, settings: Settings, upload_id: str) -> None:
+    """Give an upload up. What was made of a finished one stays."""
+    upload = find(session, subject, upload_id, "write")
+    shutil.rmtree(part_path(settings, upload).parent, ignore_errors=True)
+    record(
+        session, subject.name, "upload.deleted", "upload", upload.id, upload.project_id, {"filename": upload.filename}
+    )
+    session.delete(upload)
+
+
+def drop(database: Database, settings: Settings, upload_id: str) -> None:
+    """Remove a refused upload with its bytes."""
+    with database.transaction() as session:
+        upload = session.get(Upload, upload_id)
+        if upload is not None:
+            shutil.rmtree(part_path(settings, upload).parent, ignore_errors=True)
+            session.delete(upload)
+
+
+def expire(session: Session, settings: Settings) -> int:
+    """Remove the bytes of unfinished uploads whose time is over; the number of them."""
+    uploads = repository.expired(session, now())
+    for upload in uploads:
+        upload.state = "expired"
+        shutil.rmtree(part_path(settings, upload).parent, ignore_errors=True)
+    return len(uploads)
+
+
+def described(upload: Upload) -> schemas.Upload:
+    """An upload as clients see it."""
+    return schemas.Upload.model_validate(
+        {name: getattr(upload, name) for name in schemas.Upload.model_fields if name != "location"}
+        | {"location": location(upload.id)}
+    )
+
+
+def location(upload_id: str) -> str:
+    """The address of the transfer: relative, so that it is right behind any proxy."""
+    return f"/api/v1/uploads/{upload_id}"
+
+
+def parts_folder(settings: Settings) -> Path:
+    """Where bytes are kept while they arrive."""
+    folder = settings.data_dir.resolve() / "uploads"
+    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+    return folder
+
+
+def part_path(settings: Settings, upload: Upload, part: str | None = None) -> Path:
+    """The file that holds an upload's bytes. Both names in it are our own random ids."""
+    return parts_folder(settings) / upload.id / (part or upload.part)
+
+
+def _plain_name(filename: str) -> str:
+    """The last part of a file name without control and direction characters: it is shown, never used as a path."""
+    last = filename.replace("\\", "/").rsplit("/", 1)[-1]
+    kept = "".join(c for c in unicodedata.normalize("NFC", last) if unicodedata.category(c) not in ("Cc", "Cf", "Cs"))
+    return kept[:255] or "upload"
