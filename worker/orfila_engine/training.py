@@ -118,6 +118,7 @@ def train(
     exclude: Collection[int] = (),
     batch_size: int = 128,
     lr: float = 0.1,
+    augment: bool = True,
     device: str = "auto",
     progress: Progress = quiet,
     checkpoint_dir: Path | None = None,
@@ -126,12 +127,13 @@ def train(
     """Train a new model on the training images of a pack.
 
     exclude: `index` of training images to leave out (exact unlearning: EU).
+    augment: see Recipe; a planted poison takes hold in fewer epochs without it.
     checkpoint_dir: a checkpoint is written there after each epoch; with `resume` an existing one is continued.
 
     Raises ValueError when the data do not fit the card, or the checkpoint belongs to another training.
     """
     card = card_for(card_or_architecture, packed) if isinstance(card_or_architecture, str) else card_or_architecture
-    recipe = Recipe(epochs=epochs, seed=seed, batch_size=batch_size, learning_rate=lr)
+    recipe = Recipe(epochs=epochs, seed=seed, batch_size=batch_size, learning_rate=lr, augment=augment)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build(card)

@@ -1,0 +1,156 @@
+"""From fingerprints to a set of suspects: collapse direction, collapse score, mixture, refinement (docs/method.md).
+
+Layout: training fingerprints phi are [n, D], one row for each training image, whitened, so that influence is an inner
+product; query fingerprints are [1 + n_b, D] for one affected image, row 0 the affected image itself with the label that
+it received, the others its transformed queries. Both may be float16 and memory-mapped: rows are read in blocks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from orfila_engine.mixture import Mixture, fit
+
+N_REFINEMENTS = 6
+FLAG_POSTERIOR = 0.9
+N_TOLERATE = 1
+MIN_SUSPECTS = 10
+"""Fewer scores than this hold no two components worth telling apart."""
+_BLOCK = 1024
+_MAX_MINORITY = 0.6
+"""An upper component with a greater share of the suspects is the clean majority, not poison."""
+
+Fingerprints = NDArray[np.float16] | NDArray[np.float32]
+Vector = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Collapse:
+    """What the suspects' scores say. S suspects."""
+
+    suspects: NDArray[np.int64]
+    """[S] `index` of each suspect, ascending."""
+    initial_score: Vector
+    """[S] cosine with the direction of the affected images, before refinement."""
+    score: Vector
+    """[S] collapse score: cosine with the refined direction."""
+    posterior: Vector
+    """[S] probability of being poison."""
+    direction: Vector
+    """[D] the refined direction, of unit length."""
+    mixture: Mixture | None
+    """None when there are too few suspects."""
+
+    @property
+    def statistic(self) -> float:
+        """The evidence statistic: gain in BIC for each suspect; 0 where the upper component is the clean majority."""
+        if self.mixture is None or self.mixture.upper_weight > _MAX_MINORITY:
+            return 0.0
+        return self.mixture.gain
+
+
+def query_direction(queries: Sequence[Vector]) -> Vector:
+    """The collapse direction v of one or several affected images.
+
+    queries: for each affected image [1 + n_b, D]. v_q = phi(h_q) - mean_j phi(h_qj); v = mean of v_q / |v_q|, returned
+    with unit length. Its inner product with phi(g_i) is minus the mean influence shift of training image i.
+    """
+    total = np.zeros(queries[0].shape[1], dtype=np.float64)
+    for rows in queries:
+        shift = rows[0].astype(np.float64) - rows[1:].mean(0, dtype=np.float64)
+        total += shift / max(float(np.linalg.norm(shift)), 1e-30)
+    return _unit(total)
+
+
+def collapse(
+    fingerprints: Fingerprints,
+    self_influence: Vector,
+    suspects: NDArray[np.int64],
+    direction: Vector,
+    *,
+    confirmed_poison: Collection[int] = (),
+    confirmed_clean: Collection[int] = (),
+    n_refinements: int = N_REFINEMENTS,
+) -> Collapse:
+    """Score the suspects [S] along a direction [D], fit the mixture, and refine the direction.
+
+    Each refinement replaces the direction by the posterior-weighted mean unit fingerprint of the upper component minus
+    that of the lower. confirmed_poison, confirmed_clean: reviewers' verdicts by `index`; they replace posteriors by 1
+    and 0.
+    """
+    unit = _unit_rows(fingerprints, self_influence, suspects)
+    known = np.full(len(suspects), np.nan)
+    known[np.isin(suspects, list(confirmed_poison))] = 1
+    known[np.isin(suspects, list(confirmed_clean))] = 0
+    initial = unit @ direction
+    if len(suspects) < MIN_SUSPECTS:
+        posterior = np.nan_to_num(known).astype(np.float32)
+        return Collapse(suspects, initial, initial, posterior, direction, None)
+    scores = initial
+    mixture = fit(scores.astype(np.float64))
+    posterior = _with_verdicts(mixture, scores, known)
+    for _ in range(n_refinements):
+        direction = _contrast(unit, posterior)
+        scores = unit @ direction
+        mixture = fit(scores.astype(np.float64), start=posterior)
+        posterior = _with_verdicts(mixture, scores, known)
+    return Collapse(suspects, initial, scores, posterior.astype(np.float32), direction, mixture)
+
+
+def cosines(fingerprints: Fingerprints, self_influence: Vector, direction: Vector) -> Vector:
+    """[n] cosine of every training fingerprint with a direction [D]."""
+    result = np.empty(len(fingerprints), dtype=np.float32)
+    for start in range(0, len(fingerprints), _BLOCK):
+        block = np.asarray(fingerprints[start : start + _BLOCK], dtype=np.float32)
+        result[start : start + _BLOCK] = block @ direction
+    return np.asarray(result / np.sqrt(np.maximum(self_influence, 1e-30)), dtype=np.float32)
+
+
+def influences(fingerprints: Fingerprints, queries: Vector) -> Vector:
+    """s_iq: training fingerprints [n, D] with query fingerprints [Q, D] -> [n, Q]."""
+    result = np.empty((len(fingerprints), len(queries)), dtype=np.float32)
+    columns = np.ascontiguousarray(queries.T)
+    for start in range(0, len(fingerprints), _BLOCK):
+        block = np.asarray(fingerprints[start : start + _BLOCK], dtype=np.float32)
+        result[start : start + _BLOCK] = block @ columns
+    return result
+
+
+def paper_rule(
+    shifts: Vector, *, threshold: float = 0.0, n_tolerate: int = N_TOLERATE
+) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:
+    """The rule of Delta-Influence (arXiv 2411.13731): how many shifts [n, n_b] lie below the threshold, and the flags.
+
+    Training image i is flagged when at least n_b - n_tolerate of its shifts do.
+    """
+    count = (shifts < threshold).sum(1).astype(np.int16)
+    return count, count >= shifts.shape[1] - n_tolerate
+
+
+def _unit(vector: NDArray[np.float64]) -> Vector:
+    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-30), dtype=np.float32)
+
+
+def _unit_rows(fingerprints: Fingerprints, self_influence: Vector, rows: NDArray[np.int64]) -> Vector:
+    """[S, D] in float32: the one copy that is held in memory, of the suspects only."""
+    unit = np.empty((len(rows), fingerprints.shape[1]), dtype=np.float32)
+    for start in range(0, len(rows), _BLOCK):
+        part = rows[start : start + _BLOCK]
+        norms = np.sqrt(np.maximum(self_influence[part], 1e-30))
+        unit[start : start + _BLOCK] = np.asarray(fingerprints[part], dtype=np.float32) / norms[:, None]
+    return unit
+
+
+def _with_verdicts(mixture: Mixture, scores: Vector, known: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(np.isnan(known), mixture.posterior(scores.astype(np.float64)), known)
+
+
+def _contrast(unit: Vector, posterior: NDArray[np.float64]) -> Vector:
+    upper = posterior / max(float(posterior.sum()), 1e-12)
+    lower = (1 - posterior) / max(float((1 - posterior).sum()), 1e-12)
+    weights = (upper - lower).astype(np.float32)
+    return _unit((weights @ unit).astype(np.float64))
