@@ -1,0 +1,87 @@
+// Live updates: one EventSource for the page. The browser reconnects with Last-Event-ID, the server replays what was missed.
+import type { QueryClient } from '@tanstack/react-query'
+import { useQueryClient } from '@tanstack/react-query'
+import { useEffect } from 'react'
+import type { Job } from '@/client'
+
+interface EventData {
+  kind?: string
+  id?: string
+  project_id?: string
+  case_id?: string
+  state?: Job['state']
+  progress?: number
+  phase?: string
+}
+
+const topics = ['dataset', 'model', 'case', 'verdicts', 'remedy', 'job', 'upload'] as const
+type Topic = (typeof topics)[number]
+
+/** Which cached answers an event makes old. Progress of a job goes straight into the cache. */
+export function applyEvent(queries: QueryClient, topic: Topic, data: EventData): void {
+  const stale = (...key: unknown[]) => void queries.invalidateQueries({ queryKey: key })
+  switch (topic) {
+    case 'job': {
+      const patch = <T extends Job>(job: T | undefined): T | undefined =>
+        job && job.id === data.id
+          ? {
+              ...job,
+              state: data.state ?? job.state,
+              progress: data.progress ?? job.progress,
+              phase: data.phase ?? job.phase,
+            }
+          : job
+      if (data.id) queries.setQueryData<Job>(['job', data.id], patch)
+      stale('job', data.id)
+      stale('jobs')
+      break
+    }
+    case 'dataset':
+      stale('datasets')
+      stale('dataset', data.id)
+      stale('projects')
+      break
+    case 'model':
+      stale('models')
+      stale('model', data.id)
+      stale('projects')
+      break
+    case 'case':
+      stale('cases')
+      stale('case', data.id)
+      stale('audit')
+      break
+    case 'verdicts': {
+      const caseId = data.case_id ?? data.id
+      stale('case', caseId, 'verdicts')
+      stale('case', caseId, 'review')
+      break
+    }
+    case 'remedy':
+      stale('case', data.case_id)
+      stale('remedy', data.id)
+      stale('cases')
+      break
+    case 'upload':
+      break
+  }
+}
+
+export function useLiveEvents(): void {
+  const queries = useQueryClient()
+  useEffect(() => {
+    const source = new EventSource('/api/v1/events')
+    let opened = false
+    source.onopen = () => {
+      // After a lost connection something may have been missed that the server no longer replays.
+      if (opened) void queries.invalidateQueries()
+      opened = true
+    }
+    for (const topic of topics) {
+      source.addEventListener(topic, (event) => {
+        applyEvent(queries, topic, JSON.parse((event as MessageEvent<string>).data) as EventData)
+      })
+    }
+    return () => source.close()
+  }, [queries])
+}

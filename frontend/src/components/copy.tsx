@@ -1,0 +1,45 @@
+// Copying: digests, the address of a view, the same question as a curl command.
+import { Button, CopyButton, Menu, Tooltip, UnstyledButton } from '@mantine/core'
+import { notifications } from '@mantine/notifications'
+import { shortDigest } from '@/lib/format'
+import { LinkIcon } from './icons'
+
+export function Digest({ value, what = 'digest' }: { value: string | null | undefined; what?: string }) {
+  if (!value) return <span className="quiet">–</span>
+  return (
+    <CopyButton value={value}>
+      {({ copied, copy }) => (
+        <Tooltip label={copied ? 'Copied' : value}>
+          <UnstyledButton className="mono" onClick={copy} aria-label={`Copy ${what} ${value}`}>
+            {shortDigest(value)}…
+          </UnstyledButton>
+        </Tooltip>
+      )}
+    </CopyButton>
+  )
+}
+
+function copyText(text: string, what: string) {
+  navigator.clipboard.writeText(text).then(
+    () => notifications.show({ message: `${what} copied` }),
+    () => notifications.show({ message: `The browser did not allow copying: ${text}`, color: 'red' }),
+  )
+}
+
+/** `path`: the API address that answers what this view shows. */
+export function CopyMenu({ path }: { path: string }) {
+  const curl = () => `curl -H "Authorization: Bearer $ORFILA_TOKEN" "${window.location.origin}${path}"`
+  return (
+    <Menu position="bottom-end">
+      <Menu.Target>
+        <Button variant="subtle" color="gray" leftSection={<LinkIcon />}>
+          Copy
+        </Button>
+      </Menu.Target>
+      <Menu.Dropdown>
+        <Menu.Item onClick={() => copyText(window.location.href, 'Link')}>Link to this view</Menu.Item>
+        <Menu.Item onClick={() => copyText(curl(), 'curl command')}>As curl</Menu.Item>
+      </Menu.Dropdown>
+    </Menu>
+  )
+}

@@ -1,0 +1,141 @@
+// What the browser asks the server, and under which key the answer is kept. Keys start with the kind of thing, so that
+// live-events.ts can name what an event makes old.
+import { queryOptions } from '@tanstack/react-query'
+import {
+  checkAudit,
+  currentSession,
+  datasetColumns,
+  getCase,
+  getConfusion,
+  getDataset,
+  getEvidence,
+  getImage,
+  getJob,
+  getJobLog,
+  getModel,
+  getRemedy,
+  getRemedyFigure,
+  getReviewProgress,
+  listAudit,
+  listArchitectures,
+  listCases,
+  listDatasets,
+  listJobs,
+  listModels,
+  listPredictions,
+  listProjects,
+  listRemedies,
+  listTokens,
+  listVerdicts,
+  scoreColumns,
+} from '@/client'
+import { body } from './api'
+import { CASE_COLUMNS, type CaseColumns, DATASET_COLUMNS, type DatasetColumns, decodeColumns } from './columns'
+
+const immutable = { staleTime: Number.POSITIVE_INFINITY } as const
+
+export const q = {
+  session: () => queryOptions({ queryKey: ['session'], queryFn: () => body(currentSession()), retry: false }),
+  projects: () => queryOptions({ queryKey: ['projects'], queryFn: () => body(listProjects()) }),
+  datasets: (projectId: string) =>
+    queryOptions({
+      queryKey: ['datasets', projectId],
+      queryFn: () => body(listDatasets({ path: { project_id: projectId }, query: { limit: 200 } })),
+    }),
+  dataset: (id: string) =>
+    queryOptions({ queryKey: ['dataset', id], queryFn: () => body(getDataset({ path: { dataset_id: id } })) }),
+  datasetColumns: (id: string) =>
+    queryOptions({
+      queryKey: ['dataset-columns', id],
+      queryFn: async () =>
+        decodeColumns<DatasetColumns>(await body(datasetColumns({ path: { dataset_id: id } })), DATASET_COLUMNS),
+      ...immutable,
+    }),
+  image: (id: string, index: number) =>
+    queryOptions({
+      queryKey: ['image', id, index],
+      queryFn: () => body(getImage({ path: { dataset_id: id, index } })),
+      ...immutable,
+    }),
+  models: (projectId: string) =>
+    queryOptions({
+      queryKey: ['models', projectId],
+      queryFn: () => body(listModels({ path: { project_id: projectId }, query: { limit: 200 } })),
+    }),
+  model: (id: string) =>
+    queryOptions({ queryKey: ['model', id], queryFn: () => body(getModel({ path: { model_id: id } })) }),
+  confusion: (id: string) =>
+    queryOptions({
+      queryKey: ['confusion', id],
+      queryFn: () => body(getConfusion({ path: { model_id: id } })),
+      ...immutable,
+    }),
+  predictions: (id: string, label: number, predicted: number) =>
+    queryOptions({
+      queryKey: ['predictions', id, label, predicted],
+      queryFn: () => body(listPredictions({ path: { model_id: id }, query: { label, predicted, limit: 200 } })),
+      ...immutable,
+    }),
+  architectures: () =>
+    queryOptions({ queryKey: ['architectures'], queryFn: () => body(listArchitectures()), ...immutable }),
+  cases: (projectId: string) =>
+    queryOptions({
+      queryKey: ['cases', projectId],
+      queryFn: () => body(listCases({ path: { project_id: projectId }, query: { limit: 200 } })),
+    }),
+  case: (id: string) => queryOptions({ queryKey: ['case', id], queryFn: () => body(getCase({ path: { case_id: id } })) }),
+  caseColumns: (id: string) =>
+    queryOptions({
+      queryKey: ['case-columns', id],
+      queryFn: async () =>
+        decodeColumns<CaseColumns>(await body(scoreColumns({ path: { case_id: id } })), CASE_COLUMNS),
+      ...immutable,
+    }),
+  evidence: (id: string, index: number) =>
+    queryOptions({
+      queryKey: ['case', id, 'evidence', index],
+      queryFn: () => body(getEvidence({ path: { case_id: id, index } })),
+      ...immutable,
+    }),
+  verdicts: (id: string) =>
+    queryOptions({
+      queryKey: ['case', id, 'verdicts'],
+      queryFn: () => body(listVerdicts({ path: { case_id: id } })),
+    }),
+  review: (id: string) =>
+    queryOptions({
+      queryKey: ['case', id, 'review'],
+      queryFn: () => body(getReviewProgress({ path: { case_id: id } })),
+    }),
+  remedies: (caseId: string) =>
+    queryOptions({
+      queryKey: ['case', caseId, 'remedies'],
+      queryFn: () => body(listRemedies({ path: { case_id: caseId } })),
+    }),
+  remedy: (id: string) =>
+    queryOptions({ queryKey: ['remedy', id], queryFn: () => body(getRemedy({ path: { remedy_id: id } })) }),
+  remedyFigure: (id: string) =>
+    queryOptions({
+      queryKey: ['remedy-figure', id],
+      queryFn: () => body(getRemedyFigure({ path: { remedy_id: id } })),
+      ...immutable,
+    }),
+  jobs: (filter: { project_id?: string; active?: boolean } = {}) =>
+    queryOptions({
+      queryKey: ['jobs', filter],
+      queryFn: () => body(listJobs({ query: { ...filter, limit: 100 } })),
+    }),
+  job: (id: string) => queryOptions({ queryKey: ['job', id], queryFn: () => body(getJob({ path: { job_id: id } })) }),
+  jobLog: (id: string) =>
+    queryOptions({
+      queryKey: ['job', id, 'log'],
+      queryFn: () => body(getJobLog({ path: { job_id: id }, query: { limit: 500 } })),
+    }),
+  audit: (filter: { project_id?: string; case_id?: string; subject_id?: string }) =>
+    queryOptions({
+      queryKey: ['audit', filter],
+      queryFn: () => body(listAudit({ query: { ...filter, limit: 100 } })),
+    }),
+  auditCheck: () => queryOptions({ queryKey: ['audit-check'], queryFn: () => body(checkAudit()), enabled: false }),
+  tokens: () => queryOptions({ queryKey: ['tokens'], queryFn: () => body(listTokens()) }),
+}
