@@ -105,13 +105,14 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.engine = make_engine(url)
-        self._writer = sessionmaker(self.engine, expire_on_commit=False)
+        self.sessions = sessionmaker(self.engine, expire_on_commit=False)
+        """Read-write sessions; event listeners go here."""
         self._reader = sessionmaker(self.engine.execution_options(readonly=True), expire_on_commit=False)
 
     @contextmanager
     def transaction(self) -> Iterator[Session]:
         """A read-write transaction: committed at the end, rolled back on any error."""
-        with self._writer.begin() as session:
+        with self.sessions.begin() as session:
             yield session
 
     @contextmanager

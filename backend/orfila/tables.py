@@ -12,6 +12,7 @@ PARTS = (
     "idempotency",
     "identity",
     "indexes",
+    "jobs",
     "models",
     "projects",
     "remedies",

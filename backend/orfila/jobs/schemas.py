@@ -8,6 +8,7 @@ from orfila.schema_base import Response, Timestamp
 
 JobKind = Literal["ingest", "model_check", "index", "investigate", "remedy"]
 JobState = Literal["waiting", "queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
+LogLevel = Literal["info", "warning", "error"]
 ShardState = Literal["blocked", "queued", "running", "succeeded", "failed", "cancelled"]
 
 
@@ -64,5 +65,5 @@ class LogLine(Response):
 
     id: int
     at: Timestamp
-    level: Literal["info", "warning", "error"]
+    level: LogLevel
     message: str
