@@ -101,15 +101,6 @@ def collapse(
     return Collapse(suspects, initial, scores, posterior.astype(np.float32), direction, mixture)
 
 
-def cosines(fingerprints: Fingerprints, self_influence: Vector, direction: Vector) -> Vector:
-    """[n] cosine of every training fingerprint with a direction [D]."""
-    result = np.empty(len(fingerprints), dtype=np.float32)
-    for start in range(0, len(fingerprints), _BLOCK):
-        block = np.asarray(fingerprints[start : start + _BLOCK], dtype=np.float32)
-        result[start : start + _BLOCK] = block @ direction
-    return np.asarray(result / np.sqrt(np.maximum(self_influence, 1e-30)), dtype=np.float32)
-
-
 def influences(fingerprints: Fingerprints, queries: Vector) -> Vector:
     """s_iq: training fingerprints [n, D] with query fingerprints [Q, D] -> [n, Q]."""
     result = np.empty((len(fingerprints), len(queries)), dtype=np.float32)

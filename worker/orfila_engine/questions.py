@@ -1,0 +1,60 @@
+"""One affected image as questions to the index: itself and its transformed queries, as fingerprints."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from orfila_engine.architectures import ModelCard
+from orfila_engine.fingerprint import FingerprintIndex
+from orfila_engine.transforms import transformed_queries
+
+Suspects = Literal["label", "all"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The n_b + 1 queries of one affected image; row 0 is the image itself with its predicted label."""
+
+    fingerprints: NDArray[np.float32]
+    """[1 + n_b, D]"""
+    images: NDArray[np.uint8]
+    """[1 + n_b, H, W, C]"""
+    labels: NDArray[np.int64]
+    """[1 + n_b]"""
+    kinds: tuple[str, ...]
+    """[1 + n_b] the transform of each query; "none" for row 0."""
+
+
+def ask(
+    index: FingerprintIndex,
+    model: nn.Module,
+    card: ModelCard,
+    image: NDArray[np.uint8],
+    predicted: int,
+    *,
+    n_b: int,
+    seed: int,
+) -> Asked:
+    """Fingerprints of an affected image [H, W, C] with the label that it received, and of its transformed queries."""
+    picture = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
+    images, labels, kinds = transformed_queries(picture, predicted, len(card.classes), n_b, seed)
+    images = torch.cat([picture[None], images])
+    labels = torch.cat([torch.tensor([predicted]), labels])
+    pixels = images.mul(255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+    return Asked(index.query(model, card, images, labels), pixels, labels.numpy(), ("none", *kinds))
+
+
+def suspects_of(labels: NDArray[np.int64], predicted: int, suspects: Suspects) -> NDArray[np.int64]:
+    """`index` of the training images that may be the poison, from all training labels [n].
+
+    "label": those that carry the predicted label (label-flipping and clean-label poison alike do); "all": every one.
+    """
+    if suspects == "all":
+        return np.arange(len(labels))
+    return np.flatnonzero(labels == predicted)
