@@ -1,11 +1,16 @@
 """Settings of every process, from environment variables ORFILA_* (or a file named by ORFILA_ENV_FILE)."""
 
+import hashlib
 import os
+import tempfile
 from functools import lru_cache
 from pathlib import Path
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+MAX_SOCKET_PATH = 100
+"""Linux allows 107 bytes."""
 
 
 class Settings(BaseSettings):
@@ -39,8 +44,12 @@ class Settings(BaseSettings):
 
     @property
     def broker_socket(self) -> Path:
-        """The Unix socket of the embedded Valkey."""
-        return self.data_dir.resolve() / "run" / "valkey.sock"
+        """The Unix socket of the embedded Valkey, below `data_dir` unless that is too long for a socket's address."""
+        socket = self.data_dir.resolve() / "run" / "valkey.sock"
+        if len(str(socket)) <= MAX_SOCKET_PATH:
+            return socket
+        short = hashlib.sha256(str(socket).encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"orfila-{short}" / "valkey.sock"
 
     @property
     def resolved_broker_url(self) -> str:
