@@ -14,9 +14,15 @@ from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
 
 import orfila.audit.endpoints
+import orfila.cases.endpoints
+import orfila.datasets.endpoints
 import orfila.events.endpoints
 import orfila.identity.endpoints
+import orfila.jobs.endpoints
+import orfila.models.endpoints
 import orfila.projects.endpoints
+import orfila.remedies.endpoints
+import orfila.review.endpoints
 import orfila.uploads.endpoints
 from orfila import __version__
 from orfila.db import Database
@@ -37,6 +43,12 @@ PROTECTED = (
     orfila.identity.endpoints.router,
     orfila.projects.endpoints.router,
     orfila.uploads.endpoints.router,
+    orfila.datasets.endpoints.router,
+    orfila.models.endpoints.router,
+    orfila.cases.endpoints.router,
+    orfila.review.endpoints.router,
+    orfila.remedies.endpoints.router,
+    orfila.jobs.endpoints.router,
     orfila.events.endpoints.router,
     orfila.audit.endpoints.router,
 )

@@ -1,32 +1,125 @@
-"""What the end of a job means for the domain: kind of job -> the functions to call in the same transaction.
+"""What the end of a job means to the thing that it was about.
 
-`jobs.lifecycle` calls them; the domain services behind them never call back into it.
+Jobs call this in the transaction that ends them, so a finished job and its ready data set are seen together or not at
+all. An index has no page of its own: when it fails, the cases that wait for it fail with it (jobs see to that).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from abc import ABC, abstractmethod
 from typing import Any
 
 from sqlalchemy.orm import Session
 
+from orfila.cases import service as cases
+from orfila.cases.models import Case
+from orfila.datasets import service as datasets
+from orfila.datasets.models import Dataset
+from orfila.errors import NotFound
+from orfila.indexes import service as indexes
+from orfila.indexes.models import FingerprintIndex
+from orfila.jobs.contracts import IndexResult, IngestResult, InvestigateResult, ModelCheckResult, RemedyResult
 from orfila.jobs.models import Job
+from orfila.models import service as models
+from orfila.models.models import ClassifierModel
+from orfila.remedies import service as remedies
+from orfila.remedies.models import Remedy
 from orfila.storage import BlobStore
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """The four ends of a job."""
-
-    succeeded: Callable[[Session, BlobStore, Job, dict[str, Any]], None]
-    """Given the result, as `jobs.contracts` describes it for this kind."""
-    failed: Callable[[Session, Job, str], None]
-    """Given one sentence for people."""
-    cancelled: Callable[[Session, Job], None]
-    restarted: Callable[[Session, Job], None]
-    """A failed or cancelled job is run again: the subject is in progress once more."""
+CANCELLED = "It was cancelled; run its job again, or start over."
 
 
-OUTCOMES: dict[str, Outcome] = {}
-"""Filled below by the domain services."""
+class Outcome(ABC):
+    """The end of one kind of job."""
+
+    @abstractmethod
+    def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
+        """Take the result over."""
+
+    @abstractmethod
+    def failed(self, session: Session, job: Job, sentence: str) -> None:
+        """Say what went wrong."""
+
+    def cancelled(self, session: Session, job: Job) -> None:
+        """Somebody stopped it."""
+        self.failed(session, job, CANCELLED)
+
+    @abstractmethod
+    def restarted(self, session: Session, job: Job) -> None:
+        """A failed or cancelled job runs again."""
+
+
+class _Ingest(Outcome):
+    def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
+        datasets.ingested(session, session.get_one(Dataset, job.subject_id), IngestResult.model_validate(result))
+
+    def failed(self, session: Session, job: Job, sentence: str) -> None:
+        datasets.ingest_failed(session, session.get_one(Dataset, job.subject_id), sentence)
+
+    def restarted(self, session: Session, job: Job) -> None:
+        dataset = session.get(Dataset, job.subject_id)
+        if dataset is None:
+            raise NotFound("The data set of this job was deleted; make it again from its upload.")
+        datasets.ingest_retried(session, dataset)
+
+
+class _ModelCheck(Outcome):
+    def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
+        model = session.get_one(ClassifierModel, job.subject_id)
+        models.checked(session, model, ModelCheckResult.model_validate(result))
+
+    def failed(self, session: Session, job: Job, sentence: str) -> None:
+        models.check_failed(session, session.get_one(ClassifierModel, job.subject_id), sentence)
+
+    def restarted(self, session: Session, job: Job) -> None:
+        models.check_retried(session, session.get_one(ClassifierModel, job.subject_id))
+
+
+class _Index(Outcome):
+    def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
+        indexes.built(session, self._index(session, job), IndexResult.model_validate(result))
+
+    def failed(self, session: Session, job: Job, sentence: str) -> None:
+        indexes.gave_up(session, self._index(session, job))
+
+    def restarted(self, session: Session, job: Job) -> None:
+        indexes.retried(session, self._index(session, job))
+
+    @staticmethod
+    def _index(session: Session, job: Job) -> FingerprintIndex:
+        return session.get_one(FingerprintIndex, job.spec["index_id"])
+
+
+class _Investigate(Outcome):
+    def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
+        cases.scored(session, session.get_one(Case, job.subject_id), InvestigateResult.model_validate(result))
+
+    def failed(self, session: Session, job: Job, sentence: str) -> None:
+        cases.scoring_failed(session, session.get_one(Case, job.subject_id), sentence)
+
+    def restarted(self, session: Session, job: Job) -> None:
+        cases.scoring_retried(session, session.get_one(Case, job.subject_id))
+
+
+class _Remedy(Outcome):
+    def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
+        remedy = session.get_one(Remedy, job.subject_id)
+        remedies.succeeded(session, store, remedy, RemedyResult.model_validate(result))
+
+    def failed(self, session: Session, job: Job, sentence: str) -> None:
+        remedies.failed(session, session.get_one(Remedy, job.subject_id), sentence)
+
+    def cancelled(self, session: Session, job: Job) -> None:
+        remedies.cancelled(session, session.get_one(Remedy, job.subject_id))
+
+    def restarted(self, session: Session, job: Job) -> None:
+        remedies.restarted(session, session.get_one(Remedy, job.subject_id))
+
+
+OUTCOMES: dict[str, Outcome] = {
+    "ingest": _Ingest(),
+    "model_check": _ModelCheck(),
+    "index": _Index(),
+    "investigate": _Investigate(),
+    "remedy": _Remedy(),
+}

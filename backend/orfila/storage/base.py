@@ -18,6 +18,8 @@ _CHUNK = 2**20
 class BlobStore(Protocol):
     """A store of immutable blobs."""
 
+    def __hash__(self) -> int: ...
+
     def put_file(self, path: Path) -> str:
         """Store a file's content and return its SHA-256. The file itself stays, read-only: the caller removes it."""
         ...

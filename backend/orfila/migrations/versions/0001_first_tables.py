@@ -5,6 +5,7 @@ Revision 0001, the first.
 
 import sqlalchemy as sa
 from alembic import op
+
 from orfila.db import UtcDateTime
 
 revision = "0001"

@@ -1,0 +1,155 @@
+"""Columns of stored files: manifests, pixels, predictions, scores. Memory-mapped or read once, and kept by digest.
+
+Blobs never change, so a small cache by digest needs no invalidation. Nothing here is a row for each image in SQL.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from orfila.storage import BlobStore
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """A pack's manifest: row i is image `index` i; training images come first."""
+
+    table: pa.Table
+    labels: NDArray[np.int32]
+    """[N]"""
+    is_test: NDArray[np.bool_]
+    """[N]"""
+    has_note: NDArray[np.bool_]
+    """[N]"""
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def row(self, index: int) -> dict[str, Any]:
+        """One row as a dict."""
+        row: dict[str, Any] = self.table.slice(index, 1).to_pylist()[0]
+        return row
+
+    def rows(self, indices: NDArray[np.integer[Any]]) -> list[dict[str, Any]]:
+        """Some rows as dicts, in this order."""
+        taken: list[dict[str, Any]] = self.table.take(pa.array(indices)).to_pylist()
+        return taken
+
+    def name_contains(self, text: str) -> NDArray[np.bool_]:
+        """[N] whether the name contains the text, without regard to case."""
+        hits = pc.match_substring(self.table.column("name"), text, ignore_case=True)
+        result: NDArray[np.bool_] = hits.to_numpy(zero_copy_only=False)
+        return result
+
+
+@lru_cache(maxsize=8)
+def manifest(store: BlobStore, sha256: str) -> Manifest:
+    """The manifest stored under a digest."""
+    table = pq.read_table(store.local_path(sha256), memory_map=True).combine_chunks()
+    return Manifest(
+        table=table,
+        labels=table.column("label").to_numpy().astype(np.int32),
+        is_test=pc.equal(table.column("split"), "test").to_numpy(zero_copy_only=False),
+        has_note=pc.not_equal(table.column("note"), "").to_numpy(zero_copy_only=False),
+    )
+
+
+@lru_cache(maxsize=16)
+def array(store: BlobStore, sha256: str) -> NDArray[Any]:
+    """A .npy blob, memory-mapped, read-only."""
+    result: NDArray[Any] = np.load(store.local_path(sha256), mmap_mode="r", allow_pickle=False)
+    return result
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says of the test split, in test order. All arrays are [n_test]."""
+
+    index: NDArray[np.int32]
+    label: NDArray[np.int32]
+    predicted: NDArray[np.int32]
+    confidence: NDArray[np.float32]
+    margin: NDArray[np.float32]
+
+    def at(self, index: int) -> int | None:
+        """Row of a test image, by its `index`."""
+        rows = np.flatnonzero(self.index == index)
+        return int(rows[0]) if len(rows) else None
+
+
+@lru_cache(maxsize=16)
+def predictions(store: BlobStore, sha256: str) -> Predictions:
+    """The predictions.npz of a model check."""
+    with np.load(store.local_path(sha256), allow_pickle=False) as file:
+        return Predictions(
+            index=file["test_index"].astype(np.int32),
+            label=file["label"].astype(np.int32),
+            predicted=file["predicted"].astype(np.int32),
+            confidence=file["confidence"].astype(np.float32),
+            margin=file["margin"].astype(np.float32),
+        )
+
+
+FLOAT_SCORES = ("influence", "shift_mean", "self_influence", "relative_influence", "collapse_score", "posterior")
+FLAG_SCORES = ("suspect", "flagged", "flagged_paper")
+
+
+@dataclass(frozen=True)
+class Scores:
+    """scores.parquet of an investigation: every training image; row i is `index` i. Arrays are [n_train]."""
+
+    names: pa.ChunkedArray
+    label: NDArray[np.int32]
+    n_collapsed: NDArray[np.int32]
+    numbers: dict[str, NDArray[np.float32]]
+    """FLOAT_SCORES -> column."""
+    flags: dict[str, NDArray[np.bool_]]
+    """FLAG_SCORES -> column."""
+
+    def __len__(self) -> int:
+        return len(self.label)
+
+    @property
+    def index(self) -> NDArray[np.int32]:
+        """[n_train] 0 .. n_train - 1."""
+        return np.arange(len(self), dtype=np.int32)
+
+    @property
+    def posterior(self) -> NDArray[np.float32]:
+        """Probability of being poison."""
+        return self.numbers["posterior"]
+
+    def column(self, name: str) -> NDArray[Any]:
+        """A column to sort by."""
+        if name == "index":
+            return self.index
+        return self.n_collapsed if name == "n_collapsed" else self.numbers[name]
+
+
+@lru_cache(maxsize=8)
+def scores(store: BlobStore, sha256: str) -> Scores:
+    """The scores stored under a digest."""
+    table = pq.read_table(store.local_path(sha256)).sort_by("index").combine_chunks()
+    return Scores(
+        names=table.column("name"),
+        label=table.column("label").to_numpy().astype(np.int32),
+        n_collapsed=table.column("n_collapsed").to_numpy().astype(np.int32),
+        # An image outside the suspects has no posterior in the mixture: it counts as 0.
+        numbers={c: np.nan_to_num(table.column(c).to_numpy().astype(np.float32)) for c in FLOAT_SCORES},
+        flags={c: table.column(c).to_numpy(zero_copy_only=False).astype(bool) for c in FLAG_SCORES},
+    )
+
+
+@lru_cache(maxsize=16)
+def json_file(store: BlobStore, sha256: str) -> Any:
+    """A JSON blob."""
+    return json.loads(store.local_path(sha256).read_bytes())

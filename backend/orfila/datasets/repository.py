@@ -1,0 +1,36 @@
+"""All SQL of data sets."""
+
+from __future__ import annotations
+
+from sqlalchemy import or_, select
+from sqlalchemy.orm import Session
+
+from orfila.cases.models import Case
+from orfila.datasets.models import Dataset
+from orfila.models.models import ClassifierModel
+from orfila.pagination import newest_first
+
+
+def page(session: Session, project_id: str, cursor: str | None, limit: int) -> tuple[list[Dataset], str | None]:
+    """A page of a project's data sets, newest first."""
+    query = select(Dataset).where(Dataset.project_id == project_id)
+    return newest_first(session, query, Dataset.created_at, Dataset.id, cursor, limit, lambda d: (d.created_at, d.id))
+
+
+def user_of(session: Session, dataset_id: str) -> str | None:
+    """What still needs a data set, in a few words; None when nothing does."""
+    model = session.scalar(select(ClassifierModel.name).where(ClassifierModel.dataset_id == dataset_id).limit(1))
+    if model is not None:
+        return f"the model '{model}'"
+    case = session.scalar(
+        select(Case.name).where(or_(Case.dataset_id == dataset_id, Case.triggered_dataset_id == dataset_id)).limit(1)
+    )
+    if case is not None:
+        return f"the case '{case}'"
+    child = session.scalar(select(Dataset.name).where(Dataset.parent_id == dataset_id).limit(1))
+    return f"the version '{child}'" if child is not None else None
+
+
+def cleansed(session: Session, parent_id: str, removed: str) -> Dataset | None:
+    """The version of a data set without a set of images, if it was made."""
+    return session.scalar(select(Dataset).where(Dataset.parent_id == parent_id, Dataset.removed == removed).limit(1))

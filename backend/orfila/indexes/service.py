@@ -1,0 +1,107 @@
+"""Rules of fingerprint indexes: one for each model, data set and parameters; built once, used by every case."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+
+from sqlalchemy import select
+from sqlalchemy.orm import Session
+
+from orfila import __version__
+from orfila.datasets.models import Dataset
+from orfila.db import new_id
+from orfila.indexes.models import FingerprintIndex
+from orfila.jobs import service as jobs
+from orfila.jobs.contracts import IndexBuildSpec, IndexResult
+from orfila.models import service as models
+from orfila.models.models import ClassifierModel
+from orfila.settings import Settings
+
+SEED = 0
+"""Of the projections. Cases choose their own seed for queries; the index is the same for all of them."""
+
+
+def key_of(model: ClassifierModel, dataset: Dataset) -> str:
+    """Digest of everything that an index depends on: weights, card, data, parameters, code."""
+    parts = [model.sha256, model.card, dataset.digest, SEED, __version__]
+    return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
+
+
+def find(session: Session, model: ClassifierModel, dataset: Dataset) -> FingerprintIndex | None:
+    """The index of a model over a data set, in whatever state it is."""
+    query = select(FingerprintIndex).where(
+        FingerprintIndex.project_id == model.project_id, FingerprintIndex.key == key_of(model, dataset)
+    )
+    return session.scalar(query)
+
+
+def ensure(
+    session: Session, settings: Settings, model: ClassifierModel, dataset: Dataset, created_by: str
+) -> FingerprintIndex:
+    """The index, submitted to be built unless it is there or on its way."""
+    index = find(session, model, dataset)
+    if index is not None and index.state in ("building", "ready"):
+        return index
+    if index is None:
+        index = FingerprintIndex(
+            id=new_id(),
+            project_id=model.project_id,
+            key=key_of(model, dataset),
+            model_id=model.id,
+            dataset_id=dataset.id,
+            seed=SEED,
+        )
+        session.add(index)
+    index.state = "building"
+    step = settings.index_shard_images
+    ranges = [{"start": s, "stop": min(s + step, dataset.n_train)} for s in range(0, dataset.n_train, step)]
+    job = jobs.submit(
+        session,
+        kind="index",
+        project_id=model.project_id,
+        subject_kind="model",
+        subject_id=model.id,
+        subject_name=model.name,
+        spec=IndexBuildSpec(
+            index_id=index.id,
+            weights=model.sha256,
+            card=models.card_of(model),
+            pack=dataset.files,
+            n_train=dataset.n_train,
+            seed=SEED,
+        ),
+        stages=[ranges, [{}]],
+        created_by=created_by,
+    )
+    index.job_id = job.id
+    session.flush()
+    return index
+
+
+def built(session: Session, index: FingerprintIndex, result: IndexResult) -> None:
+    """The index can be used."""
+    index.files, index.dimension, index.seconds = dict(result.files), result.dimension, result.seconds
+    index.state = "ready"
+
+
+def gave_up(session: Session, index: FingerprintIndex) -> None:
+    """Its job failed or was cancelled: the next case submits it again."""
+    index.state = "failed"
+
+
+def retried(session: Session, index: FingerprintIndex) -> None:
+    """Its job runs again."""
+    index.state = "building"
+
+
+def seconds_per_image(session: Session, project_id: str) -> float | None:
+    """What the project's last index took for each training image; None before the first."""
+    row = session.execute(
+        select(FingerprintIndex.seconds, Dataset.n_train)
+        .join(Dataset, Dataset.id == FingerprintIndex.dataset_id)
+        .where(FingerprintIndex.project_id == project_id, FingerprintIndex.state == "ready")
+        .order_by(FingerprintIndex.created_at.desc())
+        .limit(1)
+    ).first()
+    return row[0] / row[1] if row and row[0] and row[1] else None

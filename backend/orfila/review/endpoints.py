@@ -1,0 +1,39 @@
+"""HTTP of verdicts and review progress."""
+
+from fastapi import APIRouter
+
+from orfila.idempotency.service import once
+from orfila.review import schemas, service
+from orfila.web.dependencies import IdempotencyKey, SessionDep, StoreDep, SubjectDep
+
+router = APIRouter(prefix="/api/v1", tags=["review"])
+
+
+@router.get("/cases/{case_id}/verdicts")
+def list_verdicts(case_id: str, session: SessionDep, subject: SubjectDep) -> list[schemas.Verdict]:
+    """Every reviewer's current verdicts."""
+    return service.list_verdicts(session, subject, case_id)
+
+
+@router.post("/cases/{case_id}/verdicts")
+def post_verdicts(
+    case_id: str,
+    body: schemas.VerdictsPost,
+    session: SessionDep,
+    subject: SubjectDep,
+    store: StoreDep,
+    idempotency_key: IdempotencyKey = None,
+) -> schemas.VerdictsPosted:
+    """Record one's own verdicts; `previous` in the answer undoes them."""
+    return once(
+        session, subject, idempotency_key, f"post_verdicts/{case_id}", body, schemas.VerdictsPosted,
+        lambda: service.post(session, subject, store, case_id, body),
+    )  # fmt: skip
+
+
+@router.get("/cases/{case_id}/review")
+def get_review_progress(
+    case_id: str, session: SessionDep, subject: SubjectDep, store: StoreDep
+) -> schemas.ReviewProgress:
+    """How far the review is, and what it says of the flagged set."""
+    return service.progress(session, subject, store, case_id)

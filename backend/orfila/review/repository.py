@@ -1,0 +1,88 @@
+"""All SQL of verdicts."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+from sqlalchemy import func, insert, select, update
+from sqlalchemy.orm import Session
+
+from orfila.db import now
+from orfila.identity.models import User
+from orfila.review.models import Verdict
+from orfila.review.schemas import VerdictItem, VerdictValue
+
+_BLOCK = 500
+
+
+def current(session: Session, case_id: str) -> Sequence[tuple[Verdict, str]]:
+    """Every reviewer's current verdicts with the reviewer's name, by image."""
+    query = (
+        select(Verdict, User.name)
+        .join(User, User.id == Verdict.reviewer_id)
+        .where(Verdict.case_id == case_id, Verdict.current, Verdict.verdict.is_not(None))
+        .order_by(Verdict.image_index, Verdict.id)
+    )
+    return [(v, name) for v, name in session.execute(query)]
+
+
+def own(session: Session, case_id: str, reviewer_id: str, indices: Iterable[int]) -> dict[int, Verdict]:
+    """A reviewer's newest rows on some images, taken-back ones included."""
+    wanted = list(indices)
+    found: dict[int, Verdict] = {}
+    for start in range(0, len(wanted), _BLOCK):
+        query = select(Verdict).where(
+            Verdict.case_id == case_id,
+            Verdict.reviewer_id == reviewer_id,
+            Verdict.current,
+            Verdict.image_index.in_(wanted[start : start + _BLOCK]),
+        )
+        found |= {v.image_index: v for v in session.scalars(query)}
+    return found
+
+
+def add(session: Session, case_id: str, reviewer_id: str, items: Sequence[VerdictItem], replaced: list[int]) -> None:
+    """Add rows; the rows that they follow (ids in `replaced`) stay, no longer current."""
+    for start in range(0, len(replaced), _BLOCK):
+        session.execute(update(Verdict).where(Verdict.id.in_(replaced[start : start + _BLOCK])).values(current=False))
+    at = now()
+    rows: list[dict[str, Any]] = [
+        {
+            "case_id": case_id,
+            "image_index": item.index,
+            "reviewer_id": reviewer_id,
+            "verdict": item.verdict,
+            "reason": item.reason,
+            "at": at,
+            "current": True,
+        }
+        for item in items
+    ]
+    session.execute(insert(Verdict), rows)
+
+
+def effective(session: Session, case_id: str) -> dict[int, VerdictValue]:
+    """What the team says of each judged image: the majority of poison and clean; unsure where they are equal."""
+    votes: dict[int, Counter[str]] = {}
+    query = select(Verdict.image_index, Verdict.verdict).where(
+        Verdict.case_id == case_id, Verdict.current, Verdict.verdict.is_not(None)
+    )
+    for index, verdict in session.execute(query):
+        votes.setdefault(index, Counter())[verdict or ""] += 1
+    return {index: _majority(count) for index, count in votes.items()}
+
+
+def n_judged(session: Session, case_id: str) -> int:
+    """Images with at least one current verdict."""
+    query = select(func.count(func.distinct(Verdict.image_index))).where(
+        Verdict.case_id == case_id, Verdict.current, Verdict.verdict.is_not(None)
+    )
+    return session.scalar(query) or 0
+
+
+def _majority(count: Counter[str]) -> VerdictValue:
+    if count["poison"] > count["clean"]:
+        return "poison"
+    return "clean" if count["clean"] > count["poison"] else "unsure"
