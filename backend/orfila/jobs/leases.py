@@ -53,38 +53,36 @@ class Claim:
 def claim(session: Session, queues: list[str], worker: str, lease_seconds: float) -> Claim | None:
     """Take the shard that has waited longest in these queues; None when there is none.
 
-    One statement takes it, so two workers never hold the same shard.
+    The job's row is locked first, here and everywhere, so that claims, ends and cancellations of one job take turns
+    instead of deadlocking; one statement then takes the shard, so two workers never hold the same one.
     """
-    oldest = (
-        select(Shard.id)
-        .where(Shard.state == "queued", Shard.queue.in_(queues), Shard.queued_at <= db_epoch())
-        .order_by(Shard.queued_at, Shard.number)
-        .limit(1)
-        .with_for_update(skip_locked=True)
-        .scalar_subquery()
-    )
-    row = session.execute(
-        update(Shard)
-        .where(Shard.id == oldest, Shard.state == "queued")
-        .values(
-            state="running",
-            fence=Shard.fence + 1,
-            attempts=Shard.attempts + 1,
-            worker=worker,
-            lease_until=db_epoch() + lease_seconds,
-            progress_at=db_epoch(),
-            progress=0.0,
-        )
-        .returning(Shard.id, Shard.job_id, Shard.fence, Shard.attempts)
-        .execution_options(synchronize_session=False)
-    ).one_or_none()
-    if row is None:
-        return None
-    job = session.get_one(Job, row.job_id)
-    if job.state == "queued":
-        job.state = "running"
-    job.started_at = job.started_at or now()
-    return Claim(row.id, row.job_id, row.fence, row.attempts)
+    due = (Shard.state == "queued", Shard.queue.in_(queues), Shard.queued_at <= db_epoch())
+    oldest = select(Shard.job_id).where(*due).order_by(Shard.queued_at, Shard.number).limit(1)
+    while (job_id := session.scalar(oldest)) is not None:
+        job = session.scalar(select(Job).where(Job.id == job_id).with_for_update())
+        first = select(Shard.id).where(Shard.job_id == job_id, *due).order_by(Shard.queued_at, Shard.number).limit(1)
+        row = session.execute(
+            update(Shard)
+            .where(Shard.id == first.with_for_update(skip_locked=True).scalar_subquery(), Shard.state == "queued")
+            .values(
+                state="running",
+                fence=Shard.fence + 1,
+                attempts=Shard.attempts + 1,
+                worker=worker,
+                lease_until=db_epoch() + lease_seconds,
+                progress_at=db_epoch(),
+                progress=0.0,
+            )
+            .returning(Shard.id, Shard.job_id, Shard.fence, Shard.attempts)
+            .execution_options(synchronize_session=False)
+        ).one_or_none()
+        if job is None or row is None:
+            continue  # another worker took the last one while we waited for the job
+        if job.state == "queued":
+            job.state = "running"
+        job.started_at = job.started_at or now()
+        return Claim(row.id, row.job_id, row.fence, row.attempts)
+    return None
 
 
 def renew(session: Session, claim: Claim, lease_seconds: float, progress: float) -> bool:
@@ -109,10 +107,7 @@ def renew(session: Session, claim: Claim, lease_seconds: float, progress: float)
 
 
 def held(session: Session, claim: Claim) -> tuple[Job, Shard]:
-    """The job and shard of a claim, locked for this transaction. Raises LostLease when it is not the claim's any more.
-
-    The job's row comes first, so that two shards that finish at once wait for each other instead of deadlocking.
-    """
+    """The job and shard of a claim, locked. Raises LostLease when the shard is another claim's by now."""
     job = session.scalar(select(Job).where(Job.id == claim.job_id).with_for_update())
     shard = session.scalar(
         select(Shard)

@@ -25,13 +25,14 @@ BACKOFF_SECONDS = 1.0
 
 def report(session: Session, claim: Claim, lease_seconds: float, progress: float, phase: str) -> bool:
     """Renew a claim's lease and show its progress. Returns whether to cancel. Raises LostLease."""
+    job = session.scalar(select(Job).where(Job.id == claim.job_id).with_for_update())
     cancel = leases.renew(session, claim, lease_seconds, progress)
+    assert job is not None, "a shard that could be renewed has a job"
     n_shards, done = session.execute(
         select(func.count(), func.coalesce(func.sum(func.coalesce(Shard.progress, 0.0)), 0.0)).where(
             Shard.job_id == claim.job_id
         )
     ).one()
-    job = session.get_one(Job, claim.job_id)
     share = min(1.0, done / n_shards)
     if phase != job.phase or abs(share - job.progress) >= 0.002:
         job.phase, job.progress = phase, share
@@ -96,6 +97,7 @@ def cancel(session: Session, job: Job) -> None:
 
     Raises Conflict when it is over already.
     """
+    session.refresh(job, with_for_update=True)
     if job.state not in ACTIVE:
         raise Conflict(f"This job has {job.state} already; there is nothing to cancel.", code="job_is_over")
     if job.cancel_requested_at is not None:
@@ -113,6 +115,7 @@ def cancel(session: Session, job: Job) -> None:
 
 def retry(session: Session, job: Job) -> None:
     """Run a failed or cancelled job again; what had succeeded is kept. Raises Conflict for other states."""
+    session.refresh(job, with_for_update=True)
     if job.state not in ("failed", "cancelled"):
         raise Conflict(
             f"This job is {job.state}; only a failed or cancelled one can be run again.", code="not_retryable"
@@ -141,22 +144,27 @@ def retry(session: Session, job: Job) -> None:
 
 def take_back_lost(session: Session, max_attempts: int, stall_seconds: float) -> int:
     """Take back every shard whose lease ran out or that made no progress for too long. Returns how many."""
-    lost = session.scalars(
-        select(Shard)
-        .where(
-            Shard.state == "running",
-            (Shard.lease_until < db_epoch()) | (Shard.progress_at < db_epoch() - stall_seconds),
-        )
-        .with_for_update(skip_locked=True)
+    silent = (
+        Shard.state == "running",
+        (Shard.lease_until < db_epoch()) | (Shard.progress_at < db_epoch() - stall_seconds),
+    )
+    taken = 0
+    found = session.execute(
+        select(Shard.id, Shard.job_id, Shard.fence, Shard.attempts, Shard.worker).where(*silent)
     ).all()
-    for shard in lost:
-        why = f"worker {shard.worker} stopped answering in attempt {shard.attempts}"
-        claim = Claim(shard.id, shard.job_id, shard.fence, shard.attempts)
+    for row in found:
+        claim = Claim(row.id, row.job_id, row.fence, row.attempts)
         try:
-            fail(session, claim, f"{why}; see its log", retry=True, max_attempts=max_attempts)
+            leases.held(session, claim)
         except LostLease:
             continue
-    return len(lost)
+        # It may have been renewed while we waited for the lock.
+        if session.scalar(select(Shard.id).where(Shard.id == row.id, *silent)) is None:
+            continue
+        sentence = f"Worker {row.worker} stopped answering in attempt {row.attempts}; the kernel's log may say why."
+        fail(session, claim, sentence, retry=True, max_attempts=max_attempts)
+        taken += 1
+    return taken
 
 
 def _failed(session: Session, job: Job, sentence: str) -> None:
