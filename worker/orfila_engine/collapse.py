@@ -101,16 +101,6 @@ def collapse(
     return Collapse(suspects, initial, scores, posterior.astype(np.float32), direction, mixture)
 
 
-def influences(fingerprints: Fingerprints, queries: Vector) -> Vector:
-    """s_iq: training fingerprints [n, D] with query fingerprints [Q, D] -> [n, Q]."""
-    result = np.empty((len(fingerprints), len(queries)), dtype=np.float32)
-    columns = np.ascontiguousarray(queries.T)
-    for start in range(0, len(fingerprints), _BLOCK):
-        block = np.asarray(fingerprints[start : start + _BLOCK], dtype=np.float32)
-        result[start : start + _BLOCK] = block @ columns
-    return result
-
-
 def paper_rule(
     shifts: Vector, *, threshold: float = 0.0, n_tolerate: int = N_TOLERATE
 ) -> tuple[NDArray[np.int16], NDArray[np.bool_]]:

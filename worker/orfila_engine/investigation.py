@@ -29,7 +29,6 @@ from orfila_engine.collapse import (
     N_TOLERATE,
     Collapse,
     collapse,
-    influences,
     paper_rule,
     query_direction,
 )
@@ -118,6 +117,8 @@ def investigate(
         raise ValueError(
             f"the index holds {len(index.fingerprints)} training images, the data set {packed.n_train}; build it again"
         )
+    if index.meta["data"] not in ("", packed.digest):
+        raise ValueError("the index was built from another data set; build it for this one, or open the right one")
     clock = _Clock()
     predictions = _predict(model, card, affected)
     predicted = _one_symptom(predictions, affected, card)
@@ -216,7 +217,7 @@ def _score(index: FingerprintIndex, asked: Sequence[Asked], result: Collapse, ru
     n_queries = len(asked[0].labels)
     queries = np.concatenate([*(a.fingerprints for a in asked), result.direction[None]])
     # [n, A * (1 + n_b) + 1]: one reading of the store answers everything, the refined direction included.
-    products = influences(index.fingerprints, queries)
+    products = index.influence(queries)
     norms = np.sqrt(np.maximum(index.self_influence, 1e-30))
     per_image = products[:, :-1].reshape(n, len(asked), n_queries).transpose(1, 0, 2)
     shifts = per_image[:, :, 1:] - per_image[:, :, :1]
@@ -344,7 +345,7 @@ def _summary(
             "n_confirmed": n_confirmed,
             "dimension": int(index.fingerprints.shape[1]),
         },
-        "digests": {"data": packed.digest} | {k: v for k, v in index.meta.items() if k.endswith("digest")},
+        "digests": {"data": packed.digest, "model": index.meta["model"]},
         "versions": {"orfila": version("orfila"), "torch": torch.__version__, "numpy": np.__version__},
     }
 
