@@ -6,7 +6,7 @@ import os
 import shutil
 import socket
 import traceback
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -50,6 +50,8 @@ class Work:
     settings: Settings
     warm: Warm
     progress: Heartbeat
+    discard: list[str] = field(default_factory=list)
+    """Blobs of the stage before that nobody needs once this shard is committed."""
 
 
 class Runner:
@@ -104,6 +106,8 @@ class Runner:
                 heartbeat.check()
             with self._database.transaction() as session:
                 lifecycle.finish(session, self._store, claim, result.model_dump(mode="json"))
+            for sha256 in work.discard:
+                self._store.delete(sha256)
             shutil.rmtree(folder, ignore_errors=True)
         except LostLease:
             _log.warning("lost the lease; nothing was committed", shard=claim.shard_id)

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any, TypeVar
 
-from orfila_engine.fingerprint import FingerprintIndex
 from torch import nn
 
 from orfila.jobs.contracts import Tree
@@ -19,6 +18,7 @@ from orfila.models.schemas import ModelCard as CardSchema
 from orfila.storage import BlobStore
 from orfila_engine.architectures import ModelCard, load_model
 from orfila_engine.data import PackedDataset
+from orfila_engine.fingerprint import FingerprintIndex
 
 KEPT = 6
 """Objects of all kinds; the least recently used goes first. Arrays are memory-mapped, so this bounds models mostly."""
@@ -41,9 +41,14 @@ class Warm:
         """An opened data set."""
         return self._get(_key("pack", tree), lambda: PackedDataset.open(self._directory(tree)))
 
-    def index(self, tree: Tree) -> FingerprintIndex:
-        """An opened fingerprint index."""
-        return self._get(_key("index", tree), lambda: FingerprintIndex.open(self._directory(tree)))
+    def index(self, tree: Tree, weights: str, card: CardSchema) -> FingerprintIndex:
+        """An index opened with its model, ready for queries."""
+
+        def load() -> FingerprintIndex:
+            model, found = self.model(weights, card)
+            return FingerprintIndex.open(self._directory(tree), model, found, self._device)
+
+        return self._get(_key("index", tree), load)
 
     def model(self, weights: str, card: CardSchema | None) -> tuple[nn.Module, ModelCard]:
         """A model in evaluation mode on this worker's device. Raises ModelError for weights that do not fit."""

@@ -1,0 +1,24 @@
+"""What each kind of job does: spec in, result out (see orfila.jobs.contracts). No domain row is written here."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from orfila.jobs.contracts import Contract
+from orfila_worker.tasks.index import index
+from orfila_worker.tasks.ingest import ingest
+from orfila_worker.tasks.investigate import investigate
+from orfila_worker.tasks.model_check import model_check
+from orfila_worker.tasks.remedy import remedy
+
+if TYPE_CHECKING:
+    from orfila_worker.runner import Work
+
+TASKS: dict[str, Callable[[Work], Contract]] = {
+    "ingest": ingest,
+    "model_check": model_check,
+    "index": index,
+    "investigate": investigate,
+    "remedy": remedy,
+}

@@ -1,0 +1,64 @@
+"""Index: project ranges of the training set on any number of workers, then sum, factorise and whiten on one."""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING
+
+from orfila.jobs.contracts import IndexBuildSpec, IndexResult, IndexShardResult
+from orfila_engine.evidence import calibration_of
+from orfila_engine.fingerprint import BATCH_SIZE, FingerprintIndex, IndexSpec, project_shard, reduce_shards
+from orfila_engine.progress import part
+
+if TYPE_CHECKING:
+    from orfila_worker.runner import Work
+
+
+def index(work: Work) -> IndexShardResult | IndexResult:
+    """Stage 0: one range. Stage 1: everything."""
+    spec = IndexBuildSpec.model_validate(work.spec)
+    return _project(work, spec) if work.stage == 0 else _reduce(work, spec)
+
+
+def _project(work: Work, spec: IndexBuildSpec) -> IndexShardResult:
+    began = time.monotonic()
+    model, card = work.warm.model(spec.weights, spec.card)
+    pixels, labels = work.warm.pack(spec.pack).train
+    start, stop = work.payload["start"], work.payload["stop"]
+    out_dir = work.folder / "shard"
+    batch = BATCH_SIZE // 2 if work.half_batch else BATCH_SIZE
+    project_shard(
+        model,
+        card,
+        pixels,
+        labels,
+        start,
+        stop,
+        out_dir,
+        IndexSpec(seed=spec.seed),
+        device=work.device,
+        batch_size=batch,
+        progress=work.progress,
+    )
+    files = work.store.put_tree(out_dir)
+    return IndexShardResult(start=start, stop=stop, files=files, seconds=time.monotonic() - began)
+
+
+def _reduce(work: Work, spec: IndexBuildSpec) -> IndexResult:
+    began = time.monotonic()
+    shards = [IndexShardResult.model_validate(result) for result in work.earlier]
+    folders = [work.store.materialise(s.files, work.folder / f"shard-{n:05d}") for n, s in enumerate(shards)]
+    out_dir = work.folder / "index"
+    model, card = work.warm.model(spec.weights, spec.card)
+    packed = work.warm.pack(spec.pack)
+    reduce_shards(folders, out_dir, data_digest=packed.digest, progress=part(work.progress, 0.0, 0.3))
+    opened = FingerprintIndex.open(out_dir, model, card, work.device)
+    # Once for each index, so that every case on it is answered at once.
+    calibration_of(opened, packed, model, card, progress=part(work.progress, 0.3, 1.0))
+    model.to(work.device)
+    work.discard.extend({sha256 for s in shards for name, sha256 in s.files.items() if name == "raw.npy"})
+    return IndexResult(
+        files=work.store.put_tree(out_dir),
+        dimension=opened.dimension,
+        seconds=sum(s.seconds for s in shards) + time.monotonic() - began,
+    )

@@ -1,0 +1,73 @@
+"""Investigate: score every training image for the affected images of a case, on an index that is ready."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from orfila.cases.schemas import AffectedImage, Estimate, Finding
+from orfila.indexes.models import FingerprintIndex as IndexRow
+from orfila.jobs.contracts import AffectedSpec, InvestigateResult, InvestigateSpec
+from orfila_engine import investigation
+from orfila_engine.architectures import ModelCard
+from orfila_engine.data import PackedDataset
+from orfila_engine.investigation import Affected, affected_from_test, read_affected
+
+if TYPE_CHECKING:
+    from orfila_worker.runner import Work
+
+
+def investigate(work: Work) -> InvestigateResult:
+    """Run the engine's investigation and put its numbers under the API's names, unchanged."""
+    spec = InvestigateSpec.model_validate(work.spec)
+    with work.database.reading() as session:
+        files = dict(session.get_one(IndexRow, spec.index_id).files)
+    model, card = work.warm.model(spec.weights, spec.card)
+    packed = work.warm.pack(spec.pack)
+    result = investigation.investigate(
+        work.warm.index(files, spec.weights, spec.card),
+        packed,
+        model,
+        card,
+        affected_images(work, spec.affected, packed, card),
+        out_dir=work.folder / "investigation",
+        n_b=spec.n_queries,
+        seed=spec.seed,
+        suspects=spec.suspects,
+        progress=work.progress,
+    )
+    summary = result.summary
+    return InvestigateResult(
+        files=work.store.put_tree(result.path),
+        finding=_finding(summary),
+        affected=[AffectedImage(**{k: image[k] for k in AffectedImage.model_fields}) for image in summary["affected"]],
+    )
+
+
+def affected_images(
+    work: Work, specs: Sequence[AffectedSpec], packed: PackedDataset, card: ModelCard
+) -> list[Affected]:
+    """The affected images, converted to what the model takes. Raises DataError for an upload that is no picture."""
+    images = []
+    for spec in specs:
+        if spec.test_index is not None:
+            images.append(affected_from_test(packed, spec.test_index))
+        else:
+            assert spec.image is not None
+            with work.store.open(spec.image) as file:
+                images.append(read_affected(file.read(), spec.name, card, spec.true_label))
+    return images
+
+
+def _finding(summary: dict[str, Any]) -> Finding:
+    evidence = summary["evidence"]
+    same = ("sentence", "predicted", "n_train", "n_suspects", "n_flagged", "n_flagged_paper", "threshold", "seconds")
+    return Finding(
+        **{name: summary[name] for name in (*same, "engine", "parameters")},
+        evidence=evidence["verdict"],
+        p_value=evidence["p_value"],
+        statistic=evidence["statistic"],
+        n_reference=evidence["n_reference"],
+        precision=Estimate(**summary["precision"]),
+        recall=Estimate(**summary["recall"]),
+    )
