@@ -41,14 +41,9 @@ class Warm:
         """An opened data set."""
         return self._get(_key("pack", tree), lambda: PackedDataset.open(self._directory(tree)))
 
-    def index(self, tree: Tree, weights: str, card: CardSchema) -> FingerprintIndex:
-        """An index opened with its model, ready for queries."""
-
-        def load() -> FingerprintIndex:
-            model, found = self.model(weights, card)
-            return FingerprintIndex.open(self._directory(tree), model, found, self._device)
-
-        return self._get(_key("index", tree), load)
+    def index(self, tree: Tree) -> FingerprintIndex:
+        """An opened fingerprint index."""
+        return self._get(_key("index", tree), lambda: FingerprintIndex.open(self._directory(tree), self._device))
 
     def model(self, weights: str, card: CardSchema | None) -> tuple[nn.Module, ModelCard]:
         """A model in evaluation mode on this worker's device. Raises ModelError for weights that do not fit."""

@@ -52,7 +52,7 @@ def _reduce(work: Work, spec: IndexBuildSpec) -> IndexResult:
     model, card = work.warm.model(spec.weights, spec.card)
     packed = work.warm.pack(spec.pack)
     reduce_shards(folders, out_dir, data_digest=packed.digest, progress=part(work.progress, 0.0, 0.3))
-    opened = FingerprintIndex.open(out_dir, model, card, work.device)
+    opened = FingerprintIndex.open(out_dir, work.device)
     # Once for each index, so that every case on it is answered at once.
     calibration_of(opened, packed, model, card, progress=part(work.progress, 0.3, 1.0))
     model.to(work.device)

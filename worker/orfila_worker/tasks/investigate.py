@@ -25,7 +25,7 @@ def investigate(work: Work) -> InvestigateResult:
     model, card = work.warm.model(spec.weights, spec.card)
     packed = work.warm.pack(spec.pack)
     result = investigation.investigate(
-        work.warm.index(files, spec.weights, spec.card),
+        work.warm.index(files),
         packed,
         model,
         card,
