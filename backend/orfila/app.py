@@ -17,6 +17,7 @@ import orfila.audit.endpoints
 import orfila.cases.endpoints
 import orfila.datasets.endpoints
 import orfila.events.endpoints
+import orfila.figures.endpoints
 import orfila.identity.endpoints
 import orfila.jobs.endpoints
 import orfila.models.endpoints
@@ -46,6 +47,7 @@ PROTECTED = (
     orfila.datasets.endpoints.router,
     orfila.models.endpoints.router,
     orfila.cases.endpoints.router,
+    orfila.figures.endpoints.router,
     orfila.review.endpoints.router,
     orfila.remedies.endpoints.router,
     orfila.jobs.endpoints.router,

@@ -53,6 +53,20 @@ def ensure_local_administrator(session: Session) -> User:
     return user
 
 
+def local_subject(session: Session) -> Subject:
+    """The local administrator as the one who acts, for commands on this machine."""
+    user = ensure_local_administrator(session)
+    return Subject(
+        user_id=user.id,
+        name=user.name,
+        is_administrator=True,
+        scopes=_ALL_SCOPES,
+        via="session",
+        expires_at=None,
+        credential_id="",
+    )
+
+
 def issue_code(session: Session, user: User) -> str:
     """A code that signs this user in once, within a day."""
     code = secrets.token_urlsafe(32)

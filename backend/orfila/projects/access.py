@@ -22,6 +22,7 @@ from orfila.identity.subject import Subject
 from orfila.projects.models import Membership, Project
 
 Permission = Literal["read", "review", "write"]
+ROLES = ("owner", "analyst", "reviewer", "viewer")
 _ALLOWED: dict[Permission, frozenset[str]] = {
     "read": frozenset({"owner", "analyst", "reviewer", "viewer"}),
     "review": frozenset({"owner", "analyst", "reviewer"}),

@@ -8,11 +8,12 @@ from sqlalchemy.orm import Session
 from orfila.audit.service import record
 from orfila.cases.models import Case
 from orfila.datasets.models import Dataset
+from orfila.errors import NotFound, Unprocessable
 from orfila.identity.models import User
 from orfila.identity.subject import Subject
 from orfila.models.models import ClassifierModel
 from orfila.projects import schemas
-from orfila.projects.access import readable_projects, require
+from orfila.projects.access import ROLES, readable_projects, require
 from orfila.projects.models import Membership, Project
 
 DEFAULT_NAME = "First project"
@@ -27,6 +28,16 @@ def ensure_default_project(session: Session, owner: User) -> Project:
 def create(session: Session, subject: Subject, body: schemas.ProjectCreate) -> schemas.Project:
     """A new project, owned by its maker."""
     return _described(session, _create(session, body.name, subject.user_id, subject.name))
+
+
+def add_member(session: Session, project_id: str, user_id: str, role: str) -> None:
+    """Let a person into a project. Raises Unprocessable for an unknown role, NotFound for an unknown project."""
+    if role not in ROLES:
+        raise Unprocessable(f"The role '{role}' is not one of {', '.join(ROLES)}.")
+    if session.get(Project, project_id) is None:
+        raise NotFound("There is no such project.")
+    session.add(Membership(project_id=project_id, user_id=user_id, role=role))
+    record(session, "system", "member.added", "project", project_id, project_id, {"user": user_id, "role": role})
 
 
 def list_projects(session: Session, subject: Subject) -> list[schemas.Project]:
