@@ -6,8 +6,8 @@ import { cancelJob, type Job, retryJob } from '@/client'
 import { body } from '@/lib/api'
 import { duration, percent } from '@/lib/format'
 import { q } from '@/lib/queries'
-import { StateChip } from './status'
 import { ProblemPanel } from './states'
+import { StateChip } from './status'
 
 export const isActive = (job: Pick<Job, 'state'>): boolean =>
   job.state === 'waiting' || job.state === 'queued' || job.state === 'running' || job.state === 'cancelling'
@@ -71,7 +71,12 @@ export function JobProgressView({ job, title }: { job: Job; title?: string }) {
       </Group>
       {isActive(job) && (
         <Group gap={8} wrap="nowrap">
-          <Progress value={100 * job.progress} aria-label={`${jobKind[job.kind]} progress`} size="sm" style={{ flex: 1 }} />
+          <Progress
+            value={100 * job.progress}
+            aria-label={`${jobKind[job.kind]} progress`}
+            size="sm"
+            style={{ flex: 1 }}
+          />
           <span className="mono quiet">{percent(job.progress, 0)}</span>
         </Group>
       )}

@@ -2,7 +2,17 @@
 import { type CSSProperties, useState } from 'react'
 
 /** `size`: the space to fill at most, CSS pixels; the zoom is the largest whole number that fits. */
-export function PixelImage({ src, alt, size, style }: { src: string; alt: string; size: number; style?: CSSProperties }) {
+export function PixelImage({
+  src,
+  alt,
+  size,
+  style,
+}: {
+  src: string
+  alt: string
+  size: number
+  style?: CSSProperties
+}) {
   const [edge, setEdge] = useState<{ width: number; height: number } | null>(null)
   const zoom = edge ? size / Math.max(edge.width, edge.height) : 1
   const whole = zoom >= 1 ? Math.floor(zoom) : zoom

@@ -5,7 +5,13 @@ import { useEffect, useRef, useState } from 'react'
 import { fontSans } from '@/app/theme'
 import type { PlotElement, PlotlyApi } from './plotly'
 
-const config = { displayModeBar: false, displaylogo: false, showSendToCloud: false, responsive: false, doubleClick: false }
+const config = {
+  displayModeBar: false,
+  displaylogo: false,
+  showSendToCloud: false,
+  responsive: false,
+  doubleClick: false,
+}
 
 export function plotTemplate(dark: boolean) {
   const text = dark ? '#b9bec2' : '#4a4f54'
@@ -16,9 +22,7 @@ export function plotTemplate(dark: boolean) {
     plot_bgcolor: 'rgba(0,0,0,0)',
     font: { family: fontSans, size: 12, color: text },
     margin: { l: 48, r: 12, t: 12, b: 40 },
-    colorway: dark
-      ? ['#56b4e9', '#f0793a', '#2bc096', '#f0b429']
-      : ['#0072b2', '#d55e00', '#009e73', '#e69f00'],
+    colorway: dark ? ['#56b4e9', '#f0793a', '#2bc096', '#f0b429'] : ['#0072b2', '#d55e00', '#009e73', '#e69f00'],
     hoverlabel: { font: { family: fontSans, size: 12 } },
     xaxis: axis,
     yaxis: axis,

@@ -1,6 +1,7 @@
 // The partial Plotly build: its own chunk, loaded when the first figure is drawn.
-import Plotly from 'plotly.js/lib/core'
+
 import bar from 'plotly.js/lib/bar'
+import Plotly from 'plotly.js/lib/core'
 import heatmap from 'plotly.js/lib/heatmap'
 import histogram from 'plotly.js/lib/histogram'
 
@@ -9,7 +10,10 @@ Plotly.register([bar, heatmap, histogram])
 export interface PlotElement extends HTMLDivElement {
   on: (event: string, handler: (data: never) => void) => void
   removeAllListeners: (event?: string) => void
-  _fullLayout?: { xaxis: { _offset: number; _length: number; range: [number, number] }; _size: { t: number; h: number } }
+  _fullLayout?: {
+    xaxis: { _offset: number; _length: number; range: [number, number] }
+    _size: { t: number; h: number }
+  }
 }
 
 export interface PlotlyApi {

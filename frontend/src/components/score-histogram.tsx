@@ -1,7 +1,8 @@
 // Histogram of a score, suspects against the rest, with a brush (drag across the bars) and a threshold line that can be
 // dragged or moved by arrow keys. While the line moves, only the colours of the bars and the line are redrawn.
-import { type KeyboardEvent, type PointerEvent, useCallback, useEffect, useMemo, useRef, useState } from 'react'
+
 import { useComputedColorScheme } from '@mantine/core'
+import { type KeyboardEvent, type PointerEvent, useCallback, useEffect, useMemo, useRef, useState } from 'react'
 import { countBins, makeBins } from '@/lib/binning'
 import type { CaseColumns } from '@/lib/columns'
 import { plural, score, share } from '@/lib/format'
@@ -82,9 +83,7 @@ export function ScoreHistogram({
   }, [bins, columns, axis])
   const barColours = useCallback(
     (at: number | null) =>
-      bins.centres.map((x) =>
-        at !== null && (side === 'high' ? x > at : x < at) ? colours.flagged : colours.suspect,
-      ),
+      bins.centres.map((x) => (at !== null && (side === 'high' ? x > at : x < at) ? colours.flagged : colours.suspect)),
     [bins, side, colours],
   )
 
@@ -190,7 +189,14 @@ export function ScoreHistogram({
   }
   const onKey = (event: KeyboardEvent) => {
     // Right and up always flag more images, whichever side of the axis is suspicious.
-    const steps: Record<string, number> = { ArrowRight: 1, ArrowUp: 1, ArrowLeft: -1, ArrowDown: -1, PageUp: 25, PageDown: -25 }
+    const steps: Record<string, number> = {
+      ArrowRight: 1,
+      ArrowUp: 1,
+      ArrowLeft: -1,
+      ArrowDown: -1,
+      PageUp: 25,
+      PageDown: -25,
+    }
     const step = steps[event.key]
     if (step === undefined) return
     event.preventDefault()

@@ -16,8 +16,8 @@ import {
   getRemedy,
   getRemedyFigure,
   getReviewProgress,
-  listAudit,
   listArchitectures,
+  listAudit,
   listCases,
   listDatasets,
   listJobs,
@@ -83,7 +83,8 @@ export const q = {
       queryKey: ['cases', projectId],
       queryFn: () => body(listCases({ path: { project_id: projectId }, query: { limit: 200 } })),
     }),
-  case: (id: string) => queryOptions({ queryKey: ['case', id], queryFn: () => body(getCase({ path: { case_id: id } })) }),
+  case: (id: string) =>
+    queryOptions({ queryKey: ['case', id], queryFn: () => body(getCase({ path: { case_id: id } })) }),
   caseColumns: (id: string) =>
     queryOptions({
       queryKey: ['case-columns', id],

@@ -1,0 +1,206 @@
+// Every screen and its address. A screen's code is loaded when it is first opened.
+import type { QueryClient } from '@tanstack/react-query'
+import {
+  createRootRouteWithContext,
+  createRoute,
+  createRouter,
+  lazyRouteComponent,
+  Outlet,
+  redirect,
+} from '@tanstack/react-router'
+import { PageError, PageMissing, Rows } from '@/components/states'
+import { toProblem } from '@/lib/api'
+import { q } from '@/lib/queries'
+import { compact, number, numbers, oneOf, text } from '@/lib/search'
+import { queryClient } from './query-client'
+import { Shell } from './shell'
+
+const root = createRootRouteWithContext<{ queries: QueryClient }>()({
+  component: Outlet,
+  notFoundComponent: PageMissing,
+})
+
+const signin = createRoute({
+  getParentRoute: () => root,
+  path: '/signin',
+  validateSearch: (raw) => compact({ code: text(raw, 'code'), next: text(raw, 'next') }),
+  component: lazyRouteComponent(() => import('@/features/session/sign-in'), 'SignInScreen'),
+})
+
+/** Everything else needs a session. */
+const app = createRoute({
+  getParentRoute: () => root,
+  id: 'app',
+  beforeLoad: async ({ context, location }) => {
+    try {
+      await context.queries.ensureQueryData(q.session())
+    } catch (error) {
+      if (toProblem(error).status === 401) throw redirect({ to: '/signin', search: { next: location.href } })
+      throw error
+    }
+  },
+  component: Shell,
+})
+
+const inbox = createRoute({
+  getParentRoute: () => app,
+  path: '/',
+  component: lazyRouteComponent(() => import('@/features/inbox/inbox'), 'InboxScreen'),
+})
+const datasets = createRoute({
+  getParentRoute: () => app,
+  path: '/p/$projectId/datasets',
+  component: lazyRouteComponent(() => import('@/features/datasets/datasets'), 'DatasetsScreen'),
+})
+const dataset = createRoute({
+  getParentRoute: () => app,
+  path: '/p/$projectId/datasets/$datasetId',
+  validateSearch: (raw) =>
+    compact({
+      split: oneOf(['train', 'test'])(raw, 'split'),
+      label: number(raw, 'label'),
+      converted: raw.converted === true ? true : undefined,
+      i: number(raw, 'i'),
+      zoom: number(raw, 'zoom'),
+    }),
+  component: lazyRouteComponent(() => import('@/features/datasets/dataset'), 'DatasetScreen'),
+})
+const models = createRoute({
+  getParentRoute: () => app,
+  path: '/p/$projectId/models',
+  component: lazyRouteComponent(() => import('@/features/models/models'), 'ModelsScreen'),
+})
+const model = createRoute({
+  getParentRoute: () => app,
+  path: '/p/$projectId/models/$modelId',
+  validateSearch: (raw) => compact({ label: number(raw, 'label'), predicted: number(raw, 'predicted') }),
+  component: lazyRouteComponent(() => import('@/features/models/model'), 'ModelScreen'),
+})
+const cases = createRoute({
+  getParentRoute: () => app,
+  path: '/p/$projectId/cases',
+  validateSearch: (raw) =>
+    compact({ tab: oneOf(['open', 'repairing', 'verified', 'regressed', 'archived'])(raw, 'tab') }),
+  component: lazyRouteComponent(() => import('@/features/cases/cases'), 'CasesScreen'),
+})
+const newCase = createRoute({
+  getParentRoute: () => app,
+  path: '/p/$projectId/cases/new',
+  validateSearch: (raw) =>
+    compact({
+      model: text(raw, 'model'),
+      triggered: text(raw, 'triggered'),
+      label: number(raw, 'label'),
+      predicted: number(raw, 'predicted'),
+      test: numbers(raw, 'test').join(',') || undefined,
+    }),
+  component: lazyRouteComponent(() => import('@/features/cases/new-case'), 'NewCaseScreen'),
+})
+
+const caseRoot = createRoute({
+  getParentRoute: () => app,
+  path: '/c/$caseId',
+  component: lazyRouteComponent(() => import('@/features/cases/case-frame'), 'CaseFrame'),
+})
+const caseOverview = createRoute({
+  getParentRoute: () => caseRoot,
+  path: '/',
+  component: lazyRouteComponent(() => import('@/features/cases/overview'), 'OverviewScreen'),
+})
+const evidence = createRoute({
+  getParentRoute: () => caseRoot,
+  path: '/evidence',
+  validateSearch: (raw) =>
+    compact({
+      tab: oneOf(['flagged', 'all', 'selected'])(raw, 'tab'),
+      sort: oneOf(['posterior', 'collapse_score', 'shift_mean', 'influence', 'self_influence', 'index'])(raw, 'sort'),
+      axis: oneOf(['collapse_score', 'shift_mean', 'posterior'])(raw, 'axis'),
+      label: number(raw, 'label'),
+      verdict: oneOf(['poison', 'clean', 'unsure', 'none'])(raw, 'verdict'),
+      t: number(raw, 't'),
+      from: number(raw, 'from'),
+      to: number(raw, 'to'),
+      i: number(raw, 'i'),
+      zoom: number(raw, 'zoom'),
+    }),
+  component: lazyRouteComponent(() => import('@/features/evidence/workbench'), 'WorkbenchScreen'),
+})
+const review = createRoute({
+  getParentRoute: () => caseRoot,
+  path: '/review',
+  component: lazyRouteComponent(() => import('@/features/review/review'), 'ReviewScreen'),
+})
+const repair = createRoute({
+  getParentRoute: () => caseRoot,
+  path: '/repair',
+  validateSearch: (raw) => compact({ t: number(raw, 't') }),
+  component: lazyRouteComponent(() => import('@/features/remedies/repair'), 'RepairScreen'),
+})
+const verify = createRoute({
+  getParentRoute: () => caseRoot,
+  path: '/verify',
+  validateSearch: (raw) => compact({ remedy: text(raw, 'remedy') }),
+  component: lazyRouteComponent(() => import('@/features/remedies/verify'), 'VerifyScreen'),
+})
+const activity = createRoute({
+  getParentRoute: () => caseRoot,
+  path: '/activity',
+  component: lazyRouteComponent(() => import('@/features/activity/activity'), 'CaseActivityScreen'),
+})
+const jobs = createRoute({
+  getParentRoute: () => app,
+  path: '/jobs',
+  component: lazyRouteComponent(() => import('@/features/jobs/jobs'), 'JobsScreen'),
+})
+const job = createRoute({
+  getParentRoute: () => app,
+  path: '/jobs/$jobId',
+  component: lazyRouteComponent(() => import('@/features/jobs/job'), 'JobScreen'),
+})
+const settings = createRoute({
+  getParentRoute: () => app,
+  path: '/settings/tokens',
+  component: lazyRouteComponent(() => import('@/features/settings/tokens'), 'TokensScreen'),
+})
+const audit = createRoute({
+  getParentRoute: () => app,
+  path: '/settings/audit',
+  component: lazyRouteComponent(() => import('@/features/activity/activity'), 'AuditScreen'),
+})
+
+const tree = root.addChildren([
+  signin,
+  app.addChildren([
+    inbox,
+    datasets,
+    dataset,
+    models,
+    model,
+    cases,
+    newCase,
+    caseRoot.addChildren([caseOverview, evidence, review, repair, verify, activity]),
+    jobs,
+    job,
+    settings,
+    audit,
+  ]),
+])
+
+export const router = createRouter({
+  routeTree: tree,
+  context: { queries: queryClient },
+  defaultErrorComponent: PageError,
+  defaultPendingComponent: () => (
+    <div className="page">
+      <Rows />
+    </div>
+  ),
+  defaultPreload: 'intent',
+  scrollRestoration: true,
+})
+
+declare module '@tanstack/react-router' {
+  interface Register {
+    router: typeof router
+  }
+}

@@ -1,0 +1,136 @@
+// The frame of the application: navigation on the left, the screen on the right, live events underneath.
+import { ActionIcon, Group, Select, Tooltip, useComputedColorScheme, useMantineColorScheme } from '@mantine/core'
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
+import { Link, Outlet, useNavigate } from '@tanstack/react-router'
+import { signOut } from '@/client'
+import {
+  BrandMark,
+  CaseIcon,
+  DatasetIcon,
+  InboxIcon,
+  JobIcon,
+  ModelIcon,
+  MoonIcon,
+  SettingsIcon,
+  SignOutIcon,
+  SunIcon,
+} from '@/components/icons'
+import { body } from '@/lib/api'
+import { q } from '@/lib/queries'
+import { useLiveEvents } from './live-events'
+import { useProject } from './project'
+
+function ThemeSwitch() {
+  const { setColorScheme } = useMantineColorScheme()
+  const dark = useComputedColorScheme('light') === 'dark'
+  const label = dark ? 'Light theme' : 'Dark theme'
+  return (
+    <Tooltip label={label}>
+      <ActionIcon
+        variant="subtle"
+        color="gray"
+        aria-label={label}
+        onClick={() => setColorScheme(dark ? 'light' : 'dark')}
+      >
+        {dark ? <SunIcon /> : <MoonIcon />}
+      </ActionIcon>
+    </Tooltip>
+  )
+}
+
+function SignOut() {
+  const queries = useQueryClient()
+  const leave = useMutation({
+    mutationFn: () => body(signOut()),
+    onSuccess: () => {
+      queries.clear()
+      window.location.assign('/signin')
+    },
+  })
+  return (
+    <Tooltip label="Sign out">
+      <ActionIcon variant="subtle" color="gray" aria-label="Sign out" onClick={() => leave.mutate()}>
+        <SignOutIcon />
+      </ActionIcon>
+    </Tooltip>
+  )
+}
+
+function Navigation() {
+  const { project, projects } = useProject()
+  const navigate = useNavigate()
+  const session = useQuery(q.session()).data
+  const active = useQuery({ ...q.jobs({ active: true }), refetchInterval: 15_000 }).data?.items.length ?? 0
+  const params = { projectId: project?.id ?? '' }
+  return (
+    <nav className="nav" aria-label="Main">
+      <Link to="/" className="nav-brand">
+        <BrandMark /> Orfila
+      </Link>
+      <Link to="/" className="nav-link" activeOptions={{ exact: true }}>
+        <InboxIcon /> Inbox
+      </Link>
+      {project && (
+        <>
+          <div className="nav-section">Project</div>
+          {projects.length > 1 ? (
+            <Select
+              aria-label="Project"
+              size="xs"
+              mx={8}
+              mb={4}
+              data={projects.map((p) => ({ value: p.id, label: p.name }))}
+              value={project.id}
+              onChange={(id) => id && navigate({ to: '/p/$projectId/cases', params: { projectId: id } })}
+            />
+          ) : (
+            <div style={{ padding: '0 8px 4px', fontWeight: 600 }}>{project.name}</div>
+          )}
+          <Link to="/p/$projectId/datasets" params={params} className="nav-link">
+            <DatasetIcon /> Data sets <span className="nav-count">{project.n_datasets || ''}</span>
+          </Link>
+          <Link to="/p/$projectId/models" params={params} className="nav-link">
+            <ModelIcon /> Models <span className="nav-count">{project.n_models || ''}</span>
+          </Link>
+          <Link to="/p/$projectId/cases" params={params} className="nav-link">
+            <CaseIcon /> Cases <span className="nav-count">{project.n_cases || ''}</span>
+          </Link>
+        </>
+      )}
+      <div className="nav-section">Workspace</div>
+      <Link to="/jobs" className="nav-link">
+        <JobIcon /> Jobs <span className="nav-count">{active > 0 ? `${active} running` : ''}</span>
+      </Link>
+      <Link to="/settings/tokens" className="nav-link">
+        <SettingsIcon /> Settings
+      </Link>
+      <Group gap={4} mt="auto" px={8} pt={12} wrap="nowrap">
+        <span
+          className="quiet"
+          style={{ flex: 1, fontSize: 12, overflow: 'hidden', textOverflow: 'ellipsis', whiteSpace: 'nowrap' }}
+        >
+          {session?.user.name}
+        </span>
+        <ThemeSwitch />
+        <SignOut />
+      </Group>
+    </nav>
+  )
+}
+
+export function Shell() {
+  useLiveEvents()
+  return (
+    <>
+      <a href="#main" className="skip-link">
+        Skip to the content
+      </a>
+      <div className="shell">
+        <Navigation />
+        <main className="main" id="main" tabIndex={-1}>
+          <Outlet />
+        </main>
+      </div>
+    </>
+  )
+}

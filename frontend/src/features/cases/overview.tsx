@@ -1,0 +1,158 @@
+// The finding: the answer in one sentence, how sure it is, how each number was obtained, and where the case stands.
+import { Button, Group, Stack, Text } from '@mantine/core'
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
+import { useParams } from '@tanstack/react-router'
+import { type Case, type Finding, updateCase } from '@/client'
+import { Digest } from '@/components/copy'
+import { EstimateValue, HowObtained } from '@/components/derived'
+import { JobProgress } from '@/components/job-progress'
+import { Facts, Stat } from '@/components/page'
+import { Pipeline } from '@/components/pipeline'
+import { Portraits } from '@/components/portraits'
+import { Loaded, ProblemPanel } from '@/components/states'
+import { EvidenceChip } from '@/components/status'
+import { address, body } from '@/lib/api'
+import { count, duration, moment, pValue, score } from '@/lib/format'
+import { q } from '@/lib/queries'
+import { AffectedPanel } from './affected-panel'
+
+function FindingPanel({ item, finding }: { item: Case; finding: Finding }) {
+  const review = useQuery(q.review(item.id)).data
+  return (
+    <section className="panel" aria-label="Finding">
+      <div style={{ display: 'flex', gap: 12, alignItems: 'baseline', flexWrap: 'wrap' }}>
+        <EvidenceChip level={finding.evidence} />
+        <span className="mono">{pValue(finding.p_value)}</span>
+        <HowObtained what="the p-value">
+          The statistic is the gain in BIC of two score components over one, for each suspect:{' '}
+          {score(finding.statistic)}. The same steps ran for {finding.n_reference} ordinary test images of this model;
+          the p-value is the share of them that score at least as high.
+        </HowObtained>
+      </div>
+      <p style={{ fontSize: 20, lineHeight: '28px', margin: '12px 0 20px', maxWidth: 880 }}>{finding.sentence}</p>
+      <div style={{ display: 'grid', gridTemplateColumns: 'repeat(auto-fit, minmax(150px, 1fr))', gap: 16 }}>
+        <Stat
+          name={
+            <>
+              Flagged{' '}
+              <HowObtained what="the flagged set">
+                Suspects whose posterior probability of being poison is above {finding.threshold}. The paper's rule
+                would flag {count(finding.n_flagged_paper)}.
+              </HowObtained>
+            </>
+          }
+          value={count(finding.n_flagged)}
+          note={`of ${count(finding.n_suspects)} suspects`}
+        />
+        <Stat
+          name="Precision"
+          value={<EstimateValue estimate={review?.precision ?? finding.precision} what="precision" />}
+          note="share of the flagged that are poison"
+        />
+        <Stat
+          name="Recall"
+          value={<EstimateValue estimate={review?.recall ?? finding.recall} what="recall" />}
+          note="share of the poison that is flagged"
+        />
+        <Stat name="Paper rule" value={count(finding.n_flagged_paper)} note="flagged, for comparison" />
+      </div>
+    </section>
+  )
+}
+
+function Provenance({ item, finding }: { item: Case; finding: Finding }) {
+  return (
+    <section className="panel">
+      <h2>How this was made</h2>
+      <Facts
+        items={[
+          ['Engine', finding.engine],
+          ['Queries', `${item.n_queries} transformed for each affected image, seed ${item.seed}`],
+          ['Result', <Digest key="r" value={item.result_digest} what="digest of the result" />],
+          ...Object.entries(finding.seconds).map(([phase, seconds]): [string, string] => [
+            phase.replaceAll('_', ' '),
+            duration(seconds),
+          ]),
+          ['Opened', `${moment(item.created_at)} by ${item.created_by}`],
+          [
+            'Export',
+            <span key="e" style={{ display: 'flex', gap: 12 }}>
+              <a href={address.flagged(item.id)} download>
+                flagged.csv
+              </a>
+              <a href={address.scores(item.id)} download>
+                scores.parquet
+              </a>
+            </span>,
+          ],
+        ]}
+      />
+    </section>
+  )
+}
+
+function Archive({ item }: { item: Case }) {
+  const queries = useQueryClient()
+  const archived = item.state === 'archived'
+  const change = useMutation({
+    mutationFn: () => body(updateCase({ path: { case_id: item.id }, body: { archived: !archived } })),
+    onSuccess: () => {
+      void queries.invalidateQueries({ queryKey: ['case', item.id] })
+      void queries.invalidateQueries({ queryKey: ['cases'] })
+    },
+  })
+  return (
+    <Group gap={12}>
+      <Button size="xs" variant="default" loading={change.isPending} onClick={() => change.mutate()}>
+        {archived ? 'Restore this case' : 'Archive this case'}
+      </Button>
+      <Text size="xs" c="dimmed">
+        {archived ? 'It goes back to where it stood.' : 'Nothing is deleted; it can be restored.'}
+      </Text>
+      {change.error && <ProblemPanel error={change.error} />}
+    </Group>
+  )
+}
+
+export function OverviewScreen() {
+  const { caseId } = useParams({ from: '/app/c/$caseId' })
+  const query = useQuery(q.case(caseId))
+  const item = query.data
+  const dataset = useQuery({ ...q.dataset(item?.dataset_id ?? ''), enabled: item !== undefined }).data
+  const review = useQuery({ ...q.review(caseId), enabled: Boolean(item?.finding) }).data
+  const remedies = useQuery(q.remedies(caseId)).data ?? []
+  return (
+    <Loaded query={query}>
+      {(found) => (
+        <Stack gap={16}>
+          <Pipeline item={found} review={review} remedies={remedies} />
+          <div
+            className="columns"
+            style={{ gridTemplateColumns: 'minmax(220px, max-content) minmax(0, 1fr)', alignItems: 'stretch' }}
+          >
+            <AffectedPanel item={found} classes={dataset?.classes ?? []} size={found.affected.length > 1 ? 96 : 224} />
+            {found.finding ? (
+              <FindingPanel item={found} finding={found.finding} />
+            ) : (
+              <section className="panel">
+                <h2>{found.state === 'failed' ? 'No finding' : 'Scoring every training image'}</h2>
+                {found.error && <Text mb={12}>{found.error}</Text>}
+                {found.job_id && <JobProgress jobId={found.job_id} />}
+              </section>
+            )}
+          </div>
+          {found.finding && (
+            <div className="columns" style={{ gridTemplateColumns: 'minmax(0, 1fr) minmax(300px, 400px)' }}>
+              <section className="panel">
+                <h2>What the flagged images share</h2>
+                <Portraits caseId={caseId} size={160} />
+              </section>
+              <Provenance item={found} finding={found.finding} />
+            </div>
+          )}
+          <Archive item={found} />
+        </Stack>
+      )}
+    </Loaded>
+  )
+}

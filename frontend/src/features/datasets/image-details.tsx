@@ -1,0 +1,56 @@
+// One image of a data set: the pixels that the model sees, the original file, where it came from.
+import { Skeleton } from '@mantine/core'
+import { useQuery } from '@tanstack/react-query'
+import type { Dataset } from '@/client'
+import { Digest } from '@/components/copy'
+import { Facts } from '@/components/page'
+import { PixelImage } from '@/components/pixel-image'
+import { Loaded } from '@/components/states'
+import { address } from '@/lib/api'
+import { bytes } from '@/lib/format'
+import { q } from '@/lib/queries'
+
+export function ImageDetails({ dataset, index }: { dataset: Dataset; index: number }) {
+  const query = useQuery(q.image(dataset.id, index))
+  return (
+    <section className="panel" aria-label={`Image ${index}`}>
+      <Loaded query={query} skeleton={<Skeleton height={420} />}>
+        {(image) => (
+          <div style={{ display: 'grid', gap: 16 }}>
+            <PixelImage
+              src={address.pixels(dataset.id, index)}
+              alt={`${image.label_name}, as the model sees it`}
+              size={320}
+            />
+            <Facts
+              items={[
+                [
+                  'Index',
+                  <span key="i" className="mono">
+                    {image.index}
+                  </span>,
+                ],
+                ['Class', image.label_name],
+                ['Split', image.split === 'train' ? 'training' : 'test'],
+                [
+                  'File',
+                  <span key="n" className="mono">
+                    {image.name}
+                  </span>,
+                ],
+                ['Original', `${image.width} × ${image.height}, ${image.mode}, ${bytes(image.original_bytes)}`],
+                ['Conversion', image.note || 'none'],
+                ['SHA-256', <Digest key="d" value={image.sha256} />],
+              ]}
+            />
+            {image.has_original && (
+              <a href={address.original(dataset.id, index)} download>
+                Download the original file
+              </a>
+            )}
+          </div>
+        )}
+      </Loaded>
+    </section>
+  )
+}

@@ -1,0 +1,42 @@
+// Which images the gallery shows, and in which order. Pure, over the columns.
+import { type CaseColumns, filterRows, sortRows } from '@/lib/columns'
+import type { Axis } from '@/lib/threshold'
+import type { VerdictValue } from '@/lib/verdicts'
+
+export type Sort = 'posterior' | 'collapse_score' | 'shift_mean' | 'influence' | 'self_influence' | 'index'
+
+export interface Filters {
+  tab: 'flagged' | 'all' | 'selected'
+  label?: number
+  verdict?: VerdictValue | 'none'
+  /** Brushed range on an axis. */
+  range?: { axis: Axis; from: number; to: number }
+  sort: Sort
+}
+
+const ascending = new Set<Sort>(['shift_mean', 'index'])
+
+/** `index` of each image to show. `flagged`: rows that the present threshold flags. */
+export function galleryOrder(
+  columns: CaseColumns,
+  filters: Filters,
+  flagged: ReadonlySet<number>,
+  selected: ReadonlySet<number>,
+  verdicts: ReadonlyMap<number, VerdictValue>,
+): Int32Array {
+  const { index, label } = columns
+  const { tab, range, verdict } = filters
+  const rows = filterRows(columns.n, (row) => {
+    if (tab === 'flagged' && !flagged.has(row)) return false
+    if (tab === 'selected' && !selected.has(index[row])) return false
+    if (filters.label !== undefined && label[row] !== filters.label) return false
+    if (range) {
+      const value = columns[range.axis][row]
+      if (value < range.from || value > range.to) return false
+    }
+    if (verdict !== undefined && (verdicts.get(index[row]) ?? 'none') !== verdict) return false
+    return true
+  })
+  const sorted = sortRows(rows, columns[filters.sort], ascending.has(filters.sort) ? 'asc' : 'desc')
+  return sorted.map((row) => index[row])
+}

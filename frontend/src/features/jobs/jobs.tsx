@@ -1,0 +1,33 @@
+// All jobs, newest first.
+import { useQuery } from '@tanstack/react-query'
+import { JobIcon } from '@/components/icons'
+import { isActive } from '@/components/job-progress'
+import { TitleRow } from '@/components/page'
+import { Empty, Loaded } from '@/components/states'
+import { q } from '@/lib/queries'
+import { JobsTable } from './jobs-table'
+
+export function JobsScreen() {
+  const jobs = useQuery({
+    ...q.jobs(),
+    refetchInterval: (state) => (state.state.data?.items.some(isActive) ? 3000 : false),
+  })
+  return (
+    <div className="page">
+      <TitleRow title="Jobs" />
+      <section className="panel">
+        <Loaded query={jobs}>
+          {(page) =>
+            page.items.length > 0 ? (
+              <JobsTable jobs={page.items} />
+            ) : (
+              <Empty icon={<JobIcon />}>
+                No job yet. Reading a data set, checking a model and investigating are jobs.
+              </Empty>
+            )
+          }
+        </Loaded>
+      </section>
+    </div>
+  )
+}
