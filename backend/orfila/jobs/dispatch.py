@@ -49,6 +49,9 @@ class Doorbell:
 
     def __init__(self, settings: Settings) -> None:
         self._app = broker_app(settings)
+        # A request must not wait for a broker that is down: kombu's own retries would hold it for six seconds.
+        once = {"max_retries": 1, "interval_start": 0, "interval_step": 0.1, "interval_max": 0.1}
+        self._app.conf.broker_transport_options = {**self._app.conf.broker_transport_options, **once}
 
     def ring(self, queue: str) -> bool:
         """Ring once; says whether the broker took it."""
