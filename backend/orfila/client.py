@@ -1,0 +1,402 @@
+"""A Python client of the HTTP API: everything that the browser can do.
+
+    from orfila.client import Client
+
+    with Client("http://127.0.0.1:8000", token="orf_...") as orfila:
+        project = orfila.projects()[0]
+        dataset = orfila.add_dataset(project.id, Path("pictures.zip"))
+        model = orfila.add_model(project.id, Path("model.safetensors"), dataset.id)
+        case = orfila.open_case(project.id, model.id, test_index=50_012)
+        print(case.finding.sentence)
+        remedy = orfila.repair(case.id, "cf")
+        print(remedy.verification.sentence)
+
+The `add_`, `open_` and `repair` methods wait for their job; `wait` raises `JobFailed` with the sentence that says why.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Literal, TypeVar
+from urllib.parse import urlsplit
+
+import httpx
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import BaseModel
+
+from orfila.cases.schemas import AffectedSource, Case, CaseCreate, CaseEstimate, ScoreColumns, ScoreRow
+from orfila.datasets.schemas import Dataset, DatasetCreate
+from orfila.jobs.schemas import Job, JobDetail, LogLine
+from orfila.models.schemas import ClassifierModel, ModelCard, ModelCreate, Prediction
+from orfila.projects.schemas import Project
+from orfila.remedies.schemas import Method, Remedy, RemedyCreate, RemovalSet
+from orfila.review.schemas import ReviewProgress, VerdictItem, VerdictsPost, VerdictsPosted, VerdictValue
+from orfila.uploads.schemas import Upload, UploadCreate, UploadPurpose
+
+CHUNK_BYTES = 8 * 2**20
+_POLL_SECONDS = 0.1
+_SLOWEST_POLL_SECONDS = 1.0
+_UPLOAD_TRIES = 8
+_OVER = ("succeeded", "failed", "cancelled")
+Body = TypeVar("Body", bound=BaseModel)
+OnProgress = Callable[[str, float], None]
+"""Called as on_progress(what is being done now, share done in 0..1)."""
+
+
+class ApiError(Exception):
+    """An answer with an error status. `detail` is one sentence that says what to do; `code` is for programs."""
+
+    def __init__(self, status: int, code: str, detail: str) -> None:
+        super().__init__(f"{status} {code}: {detail}")
+        self.status, self.code, self.detail = status, code, detail
+
+
+class JobFailed(Exception):
+    """A job failed or was cancelled; the message is the sentence of the job."""
+
+    def __init__(self, job: Job) -> None:
+        super().__init__(job.error or f"the job was {job.state}")
+        self.job = job
+
+
+class Client:
+    """A connection to one server, acting for the owner of a token. Use it from one thread."""
+
+    def __init__(self, address: str, token: str | None = None, *, timeout: float = 60.0) -> None:
+        headers = {"Authorization": f"Bearer {token}"} if token else {}
+        self._http = httpx.Client(base_url=address.rstrip("/"), headers=headers, timeout=timeout, trust_env=False)
+
+    @classmethod
+    def sign_in(cls, link: str, *, timeout: float = 60.0) -> Client:
+        """A client signed in by a one-time link (`http://host:port/signin#code=...`). Raises ApiError if it is used."""
+        parts = urlsplit(link)
+        client = cls(f"{parts.scheme}://{parts.netloc}", timeout=timeout)
+        client._send("POST", "/api/v1/session", json={"code": parts.fragment.removeprefix("code=")})
+        return client
+
+    def close(self) -> None:
+        """Close the connection."""
+        self._http.close()
+
+    def __enter__(self) -> Client:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.close()
+
+    # Projects and files
+
+    def projects(self) -> list[Project]:
+        """The projects that one may read."""
+        return [Project.model_validate(p) for p in self._send("GET", "/api/v1/projects").json()]
+
+    def upload(
+        self, project_id: str, path: Path, purpose: UploadPurpose, on_progress: OnProgress | None = None
+    ) -> Upload:
+        """Upload a file in checked pieces (tus 1.0); a broken connection is taken up where it stopped."""
+        body = UploadCreate(filename=path.name, size=path.stat().st_size, purpose=purpose)
+        return self.resume_upload(self._create(f"/projects/{project_id}/uploads", body, Upload).id, path, on_progress)
+
+    def resume_upload(self, upload_id: str, path: Path, on_progress: OnProgress | None = None) -> Upload:
+        """Go on with an upload, from this run or an earlier one. Raises what the last try did."""
+        failures = 0
+        with path.open("rb") as file:
+            while True:
+                try:
+                    head = self._send("HEAD", f"/api/v1/uploads/{upload_id}")
+                    offset, size = int(head.headers["Upload-Offset"]), int(head.headers["Upload-Length"])
+                    while offset < size:
+                        file.seek(offset)
+                        offset = self._send_piece(upload_id, offset, file.read(CHUNK_BYTES))
+                        failures = 0
+                        if on_progress is not None:
+                            on_progress(f"uploading {path.name}", offset / size)
+                    return self._get(f"/uploads/{upload_id}", Upload)
+                except (httpx.TransportError, ApiError) as error:
+                    # 409: another offset than we thought; 423: our broken request still holds the upload; 460: damaged.
+                    passing = isinstance(error, httpx.TransportError) or error.status in (409, 423, 460, 502, 503)
+                    failures += 1
+                    if not passing or failures >= _UPLOAD_TRIES:
+                        raise
+                    time.sleep(0.2 * 2**failures)
+
+    def download(self, address: str, target: Path) -> Path:
+        """Save what an address of the API answers, e.g. `/api/v1/cases/ID/flagged.csv`; no half file is left."""
+        part = target.with_name(target.name + ".part")
+        with self._http.stream("GET", address) as answer, part.open("wb") as file:
+            if answer.is_error:
+                answer.read()
+                _raise(answer)
+            for piece in answer.iter_bytes():
+                file.write(piece)
+        return part.replace(target)
+
+    # Data sets and models
+
+    def add_dataset(
+        self,
+        project_id: str,
+        archive: Path,
+        *,
+        name: str | None = None,
+        on_broken: Literal["refuse", "skip"] = "refuse",
+        on_progress: OnProgress | None = None,
+    ) -> Dataset:
+        """Upload an archive of class folders and wait for the data set. Raises JobFailed when it is unusable."""
+        upload = self.upload(project_id, archive, "dataset", on_progress)
+        body = DatasetCreate(upload_id=upload.id, name=name or archive.stem, on_broken=on_broken)
+        dataset = self._create(f"/projects/{project_id}/datasets", body, Dataset)
+        self._wait_for(dataset.job_id, on_progress)
+        return self.dataset(dataset.id)
+
+    def dataset(self, dataset_id: str) -> Dataset:
+        """A data set by id."""
+        return self._get(f"/datasets/{dataset_id}", Dataset)
+
+    def datasets(self, project_id: str) -> Iterator[Dataset]:
+        """All data sets of a project, newest first."""
+        return self._pages(f"/projects/{project_id}/datasets", Dataset)
+
+    def add_model(
+        self,
+        project_id: str,
+        weights: Path,
+        dataset_id: str,
+        *,
+        name: str | None = None,
+        card: ModelCard | None = None,
+        on_progress: OnProgress | None = None,
+    ) -> ClassifierModel:
+        """Upload safetensors weights and wait for the check on the data set. Raises JobFailed when they do not fit."""
+        upload = self.upload(project_id, weights, "model", on_progress)
+        body = ModelCreate(upload_id=upload.id, name=name or weights.stem, dataset_id=dataset_id, card=card)
+        model = self._create(f"/projects/{project_id}/models", body, ClassifierModel)
+        self._wait_for(model.job_id, on_progress)
+        return self.model(model.id)
+
+    def model(self, model_id: str) -> ClassifierModel:
+        """A model by id."""
+        return self._get(f"/models/{model_id}", ClassifierModel)
+
+    def models(self, project_id: str) -> Iterator[ClassifierModel]:
+        """All models of a project, newest first."""
+        return self._pages(f"/projects/{project_id}/models", ClassifierModel)
+
+    def misclassified(
+        self, model_id: str, label: int | None = None, predicted: int | None = None
+    ) -> Iterator[Prediction]:
+        """Test images that a model gets wrong, the most confident first."""
+        return self._pages(
+            f"/models/{model_id}/predictions", Prediction, misclassified=True, label=label, predicted=predicted
+        )
+
+    # Cases
+
+    def open_case(
+        self,
+        project_id: str,
+        model_id: str,
+        *,
+        test_index: int | None = None,
+        picture: Path | None = None,
+        true_label: int | None = None,
+        affected: list[AffectedSource] | None = None,
+        name: str = "Case",
+        n_queries: int = 50,
+        seed: int = 0,
+        triggered_dataset_id: str | None = None,
+        wait: bool = True,
+        on_progress: OnProgress | None = None,
+    ) -> Case:
+        """Investigate an affected image: a test image by `index`, or a picture (with its true label, if known).
+
+        affected: several images of one symptom instead. Raises JobFailed when the investigation does.
+        """
+        if affected is None:
+            upload_id = None if picture is None else self.upload(project_id, picture, "image").id
+            affected = [AffectedSource(test_index=test_index, upload_id=upload_id, true_label=true_label)]
+        body = CaseCreate(
+            name=name,
+            model_id=model_id,
+            affected=affected,
+            n_queries=n_queries,
+            seed=seed,
+            triggered_dataset_id=triggered_dataset_id,
+        )
+        case = self._create(f"/projects/{project_id}/cases", body, Case)
+        if wait:
+            self._wait_for(case.job_id, on_progress)
+        return self.case(case.id)
+
+    def estimate(self, project_id: str, body: CaseCreate) -> CaseEstimate:
+        """What a case would cost; nothing is stored."""
+        answer = self._send("POST", f"/api/v1/projects/{project_id}/cases/estimate", json=body.model_dump(mode="json"))
+        return CaseEstimate.model_validate_json(answer.content)
+
+    def case(self, case_id: str) -> Case:
+        """A case by id."""
+        return self._get(f"/cases/{case_id}", Case)
+
+    def cases(self, project_id: str) -> Iterator[Case]:
+        """All cases of a project, newest first."""
+        return self._pages(f"/projects/{project_id}/cases", Case)
+
+    def scores(self, case_id: str, **filters: Any) -> Iterator[ScoreRow]:
+        """Training images with their scores, best posterior first; `filters` as in GET /cases/{id}/scores."""
+        return self._pages(f"/cases/{case_id}/scores", ScoreRow, **filters)
+
+    def columns(self, case_id: str) -> dict[str, NDArray[Any]]:
+        """Every training image's scores, one array for each column."""
+        return arrays(self._get(f"/cases/{case_id}/columns", ScoreColumns))
+
+    def flagged(self, case_id: str) -> list[int]:
+        """`index` of the flagged training images, ascending."""
+        found = self.columns(case_id)
+        return [int(i) for i in np.sort(found["index"][found["flagged"] == 1])]
+
+    def judge(
+        self, case_id: str, verdicts: dict[int, VerdictValue | None], reason: str | None = None
+    ) -> VerdictsPosted:
+        """Give verdicts on training images by `index`; None takes one's own verdict back."""
+        items = [VerdictItem(index=i, verdict=v, reason=reason) for i, v in verdicts.items()]
+        return self._create(f"/cases/{case_id}/verdicts", VerdictsPost(items=items), VerdictsPosted)
+
+    def review(self, case_id: str) -> ReviewProgress:
+        """How far the review is, and what it says of the flagged set."""
+        return self._get(f"/cases/{case_id}/review", ReviewProgress)
+
+    # Remedies
+
+    def repair(
+        self,
+        case_id: str,
+        method: Method,
+        *,
+        remove: RemovalSet | None = None,
+        epochs: int | None = None,
+        learning_rate: float | None = None,
+        seed: int = 0,
+        on_progress: OnProgress | None = None,
+    ) -> Remedy:
+        """Repair the case's model without some images (default: the flagged ones) and wait for its verification."""
+        body = RemedyCreate(
+            method=method,
+            remove=remove or RemovalSet(kind="flagged", threshold=None),
+            epochs=epochs,
+            learning_rate=learning_rate,
+            seed=seed,
+        )
+        remedy = self._create(f"/cases/{case_id}/remedies", body, Remedy)
+        self._wait_for(remedy.job_id, on_progress)
+        return self.remedy(remedy.id)
+
+    def remedy(self, remedy_id: str) -> Remedy:
+        """A remedy by id."""
+        return self._get(f"/remedies/{remedy_id}", Remedy)
+
+    def remedies(self, case_id: str) -> list[Remedy]:
+        """The remedies of a case."""
+        return [Remedy.model_validate(r) for r in self._send("GET", f"/api/v1/cases/{case_id}/remedies").json()]
+
+    # Jobs
+
+    def job(self, job_id: str) -> JobDetail:
+        """A job by id, with its shards."""
+        return self._get(f"/jobs/{job_id}", JobDetail)
+
+    def job_log(self, job_id: str) -> list[LogLine]:
+        """The first 500 lines of a job's log."""
+        return [LogLine.model_validate(line) for line in self._send("GET", f"/api/v1/jobs/{job_id}/log").json()]
+
+    def cancel(self, job_id: str) -> Job:
+        """Stop a job."""
+        return Job.model_validate_json(self._send("POST", f"/api/v1/jobs/{job_id}/cancel").content)
+
+    def retry(self, job_id: str) -> Job:
+        """Run a failed or cancelled job again."""
+        return Job.model_validate_json(self._send("POST", f"/api/v1/jobs/{job_id}/retry").content)
+
+    def wait(self, job_id: str, on_progress: OnProgress | None = None, timeout: float | None = None) -> JobDetail:
+        """Wait for the end of a job. Raises JobFailed when it did not succeed, TimeoutError after `timeout` seconds."""
+        began = time.monotonic()
+        pause = _POLL_SECONDS
+        while True:
+            job = self.job(job_id)
+            if on_progress is not None:
+                on_progress(f"{job.kind}: {job.phase or job.state}", job.progress)
+            if job.state == "succeeded":
+                return job
+            if job.state in _OVER:
+                raise JobFailed(job)
+            if timeout is not None and time.monotonic() - began > timeout:
+                raise TimeoutError(f"job {job_id} is {job.state} after {timeout:.0f} seconds")
+            time.sleep(pause)
+            pause = min(_SLOWEST_POLL_SECONDS, pause * 1.1)
+
+    def _wait_for(self, job_id: str | None, on_progress: OnProgress | None) -> None:
+        assert job_id is not None, "what was just created has a job"
+        job = self.job(job_id)
+        for need in job.depends_on:
+            self.wait(need, on_progress)
+        self.wait(job_id, on_progress)
+
+    # HTTP
+
+    def _get(self, path: str, kind: type[Body]) -> Body:
+        return kind.model_validate_json(self._send("GET", f"/api/v1{path}").content)
+
+    def _create(self, path: str, body: BaseModel, kind: type[Body]) -> Body:
+        # The key makes it safe to send again: the server answers the second time what it did the first time.
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        answer = self._send("POST", f"/api/v1{path}", json=body.model_dump(mode="json"), headers=headers)
+        return kind.model_validate_json(answer.content)
+
+    def _pages(self, path: str, kind: type[Body], **filters: Any) -> Iterator[Body]:
+        query = {k: v for k, v in filters.items() if v is not None}
+        while True:
+            page = self._send("GET", f"/api/v1{path}", params=query).json()
+            yield from (kind.model_validate(item) for item in page["items"])
+            if page["next_cursor"] is None:
+                return
+            query["cursor"] = page["next_cursor"]
+
+    def _send_piece(self, upload_id: str, offset: int, data: bytes) -> int:
+        headers = {
+            "Content-Type": "application/offset+octet-stream",
+            "Tus-Resumable": "1.0.0",
+            "Upload-Offset": str(offset),
+            "Upload-Checksum": f"sha256 {base64.b64encode(hashlib.sha256(data).digest()).decode()}",
+        }
+        answer = self._send("PATCH", f"/api/v1/uploads/{upload_id}", content=data, headers=headers)
+        return int(answer.headers["Upload-Offset"])
+
+    def _send(self, method: str, path: str, **how: Any) -> httpx.Response:
+        answer = self._http.request(method, path, **how)
+        if answer.is_error:
+            _raise(answer)
+        return answer
+
+
+def arrays(columns: ScoreColumns) -> dict[str, NDArray[Any]]:
+    """Typed columns as numpy arrays; see `ScoreColumns`."""
+    little = {"int32": "<i4", "float32": "<f4", "uint8": "u1"}
+    return {
+        name: np.frombuffer(base64.b64decode(column.data), dtype=little[column.dtype])
+        for name, column in columns.columns.items()
+    }
+
+
+def _raise(answer: httpx.Response) -> None:
+    try:
+        problem = answer.json()
+    except ValueError:
+        problem = {}
+    code, detail = problem.get("code", "error"), problem.get("detail", answer.reason_phrase)
+    raise ApiError(answer.status_code, code, detail)
