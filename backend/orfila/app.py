@@ -28,11 +28,13 @@ import orfila.uploads.endpoints
 from orfila import __version__
 from orfila.db import Database
 from orfila.identity.service import base_url
+from orfila.jobs.dispatch import Doorbell, ring_after_commits
 from orfila.schema_base import Problem
 from orfila.settings import Settings, get_settings
 from orfila.storage import get_store
 from orfila.web import interface, operations, problems
 from orfila.web.dependencies import subject_of
+from orfila.web.limits import Limits
 from orfila.web.middleware import HostCheck, OriginCheck, RequestId, SecurityHeaders
 
 UI_DIR = Path(__file__).parent / "static" / "ui"
@@ -85,10 +87,12 @@ def create_app(settings: Settings | None = None, *, ui_dir: Path = UI_DIR) -> Fa
             Middleware(OriginCheck, public_url=base_url(settings)),
         ],
     )
+    ring_after_commits(database, Doorbell(settings))
     app.state.settings = settings
     app.state.database = database
     app.state.store = get_store(settings)
     app.state.ui_dir = ui_dir
+    app.state.limits = Limits()
     problems.install(app)
 
     for public in PUBLIC:

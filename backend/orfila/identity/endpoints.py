@@ -9,14 +9,10 @@ from orfila.errors import TooManyRequests
 from orfila.identity import schemas, service
 from orfila.identity.models import User
 from orfila.identity.subject import Subject
-from orfila.web.dependencies import SessionDep, SettingsDep, SubjectDep, cookie_name
-from orfila.web.limits import RateLimit
+from orfila.web.dependencies import LimitsDep, SessionDep, SettingsDep, SubjectDep, cookie_name
 
 public = APIRouter(prefix="/api/v1", tags=["identity"])
 router = APIRouter(prefix="/api/v1", tags=["identity"])
-
-_SIGN_INS = RateLimit(10, "minute")
-_TOKENS = RateLimit(30, "minute")
 
 
 def _described(subject: Subject, user: User) -> schemas.Session:
@@ -31,10 +27,15 @@ def _described(subject: Subject, user: User) -> schemas.Session:
 
 @public.post("/session")
 def sign_in(
-    body: schemas.SignIn, request: Request, response: Response, session: SessionDep, settings: SettingsDep
+    body: schemas.SignIn,
+    request: Request,
+    response: Response,
+    session: SessionDep,
+    settings: SettingsDep,
+    limits: LimitsDep,
 ) -> schemas.Session:
     """Redeem the code of a sign-in link for a session cookie."""
-    if not _SIGN_INS.take(request.client.host if request.client else "unknown"):
+    if not limits.sign_ins.take(request.client.host if request.client else "unknown"):
         raise TooManyRequests("Too many sign-ins from this address; wait a minute.")
     secret, subject, user = service.redeem(session, body.code, settings)
     name = cookie_name(settings)
@@ -73,9 +74,11 @@ def list_tokens(session: SessionDep, subject: SubjectDep) -> list[schemas.Token]
 
 
 @router.post("/tokens", status_code=201)
-def create_token(body: schemas.TokenCreate, session: SessionDep, subject: SubjectDep) -> schemas.TokenCreated:
+def create_token(
+    body: schemas.TokenCreate, session: SessionDep, subject: SubjectDep, limits: LimitsDep
+) -> schemas.TokenCreated:
     """A new API token. Its secret is shown in this answer only."""
-    if not _TOKENS.take(subject.user_id):
+    if not limits.tokens.take(subject.user_id):
         raise TooManyRequests("Too many new tokens; wait a minute.")
     token, secret = service.create_token(session, subject, body)
     return schemas.TokenCreated(**schemas.Token.model_validate(token).model_dump(), secret=secret)

@@ -15,6 +15,7 @@ from orfila.identity import service as identity
 from orfila.identity.subject import Subject
 from orfila.settings import Settings
 from orfila.storage import BlobStore
+from orfila.web.limits import Limits
 
 SAFE_METHODS = frozenset({"GET", "HEAD", "OPTIONS"})
 _BEARER = re.compile(r"Bearer (\S{16,256})", re.IGNORECASE)
@@ -38,6 +39,13 @@ def store_of(request: Request) -> BlobStore:
     return store
 
 
+def limits_of(request: Request) -> Limits:
+    """The app's rate limits."""
+    limits: Limits = request.app.state.limits
+    return limits
+
+
+LimitsDep = Annotated[Limits, Depends(limits_of)]
 SettingsDep = Annotated[Settings, Depends(settings_of)]
 DatabaseDep = Annotated[Database, Depends(database_of)]
 StoreDep = Annotated[BlobStore, Depends(store_of)]

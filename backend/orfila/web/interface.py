@@ -18,7 +18,7 @@ _NOT_BUILT = (
 router = APIRouter(include_in_schema=False)
 
 
-@router.get("/{path:path}")
+@router.api_route("/{path:path}", methods=["GET", "HEAD"])
 def interface(path: str, request: Request) -> Response:
     """A file of the built interface, or its page, which routes the address itself."""
     if path.startswith("api/"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Literal
 
 from limits import parse
@@ -20,6 +21,12 @@ class RateLimit:
         """Use one up; False when none is left."""
         return self._limiter.hit(self._item, key)
 
-    def forget(self, key: str) -> None:
-        """Start again for a key."""
-        self._limiter.clear(self._item, key)
+
+@dataclass(frozen=True)
+class Limits:
+    """The limits of one application."""
+
+    sign_ins: RateLimit = field(default_factory=lambda: RateLimit(10, "minute"))
+    """For each address."""
+    tokens: RateLimit = field(default_factory=lambda: RateLimit(30, "minute"))
+    """For each user."""

@@ -1,0 +1,231 @@
+"""Who may do what: every route, anonymous, foreign, viewer; sign-in, tokens, Origin, Host, headers."""
+
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from fastapi.routing import APIRoute
+from starlette.testclient import TestClient
+
+from orfila.app import create_app
+from orfila.identity.service import sign_in_link
+from orfila.migrations import migrate
+from orfila.openapi import document
+from orfila.settings import Settings
+
+PUBLIC = {("GET", "/health"), ("GET", "/ready"), ("POST", "/api/v1/session")}
+
+
+def operations(site):
+    """(method, path with ids filled in) of every route of the API."""
+    paths = site.app.openapi()["paths"]
+    for path, methods in paths.items():
+        for method in methods:
+            filled = re.sub(r"\{(number|query|index)\}", "0", path)
+            filled = filled.replace("{name}", "shift_histogram" if "figures" in path else "variance")
+            yield method.upper(), re.sub(r"\{\w+\}", "0" * 32, filled), path
+
+
+def test_every_route_but_the_public_ones_needs_a_session_or_a_token(site):
+    anonymous, seen = site.browser(), 0
+    for method, address, path in operations(site):
+        if (method, path) in PUBLIC:
+            continue
+        answer = anonymous.request(method, address)
+        assert answer.status_code == 401, (method, path)
+        if method != "HEAD":
+            assert answer.headers["content-type"] == "application/problem+json"
+            assert answer.json()["code"] == "unauthenticated"
+        seen += 1
+    assert seen > 50
+
+
+def test_the_openapi_document_names_every_route(site):
+    def flat(routes):
+        for route in routes:
+            if isinstance(route, APIRoute):
+                yield route
+
+    described = {(m, p) for m, _, p in operations(site)}
+    hidden = {r.path for r in flat(site.app.routes) if not r.include_in_schema}
+    assert hidden <= {"/{path:path}"}
+    assert len(described) > 50
+
+
+def test_the_committed_openapi_document_is_the_real_one():
+    committed = Path(__file__).parents[2] / "backend" / "openapi.json"
+    assert committed.read_text() == document(), "run: python -m orfila.openapi > backend/openapi.json"
+
+
+def test_the_server_loads_no_torch():
+    code = "import sys, orfila.app; orfila.app.create_app; sys.exit('torch' in sys.modules or 'orfila_engine' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_foreign_object_looks_absent(site):
+    case = site.case()
+    stranger = site.person("Stranger", None)
+    for path in (
+        f"/projects/{site.project}",
+        f"/projects/{site.project}/cases",
+        f"/datasets/{case['dataset_id']}",
+        f"/models/{case['model_id']}",
+        f"/cases/{case['id']}",
+        f"/cases/{case['id']}/scores",
+        f"/cases/{case['id']}/verdicts",
+        f"/jobs/{case['job_id']}",
+    ):
+        foreign = stranger.get(f"/api/v1{path}")
+        assert foreign.status_code == 404, path
+        absent = stranger.get(f"/api/v1{path}".replace(case["id"], "f" * 32).replace(site.project, "f" * 32))
+        if path.startswith(("/cases", "/projects")):
+            assert absent.json()["detail"] == foreign.json()["detail"]
+    assert stranger.get("/api/v1/projects").json() == []
+    assert stranger.get("/api/v1/jobs").json()["items"] == []
+    assert stranger.get("/api/v1/audit").json()["items"] == []
+
+
+@pytest.mark.parametrize(
+    ("role", "verdict", "rename"), [("viewer", 403, 403), ("reviewer", 200, 403), ("analyst", 200, 200)]
+)
+def test_roles(site, role, verdict, rename):
+    case = site.case()
+    person = site.person("Person", role)
+    assert person.get(f"/api/v1/cases/{case['id']}").status_code == 200
+    body = {"items": [{"index": 0, "verdict": "poison"}]}
+    assert person.post(f"/api/v1/cases/{case['id']}/verdicts", json=body).status_code == verdict
+    assert person.patch(f"/api/v1/cases/{case['id']}", json={"name": "x"}).status_code == rename
+
+
+def test_a_sign_in_code_works_once(site):
+    with site.database.transaction() as session:
+        code = sign_in_link(session, site.settings).partition("code=")[2]
+    first, second = site.browser(), site.browser()
+    answer = first.post("/api/v1/session", json={"code": code})
+    assert answer.status_code == 200
+    cookie = answer.headers["set-cookie"]
+    assert cookie.startswith("orfila_session=")
+    assert "HttpOnly" in cookie
+    assert "SameSite=lax" in cookie
+    again = second.post("/api/v1/session", json={"code": code})
+    assert (again.status_code, again.json()["code"]) == (401, "sign_in_code_invalid")
+    assert first.delete("/api/v1/session").status_code == 204
+    assert first.get("/api/v1/session").status_code == 401
+
+
+def test_the_cookie_binds_to_the_host_behind_https(tmp_path):
+    settings = Settings(data_dir=tmp_path, public_url="https://orfila.example", allowed_hosts=["orfila.example"])
+    migrate(settings.resolved_database_url)
+    app = create_app(settings)
+    with app.state.database.transaction() as session:
+        link = sign_in_link(session, settings)
+    assert link.startswith("https://orfila.example/signin#code=")
+    browser = TestClient(app, base_url="https://orfila.example")
+    answer = browser.post("/api/v1/session", json={"code": link.partition("code=")[2]})
+    assert answer.headers["set-cookie"].startswith("__Host-orfila=")
+    assert "Secure" in answer.headers["set-cookie"]
+    assert browser.get("/api/v1/session").status_code == 200
+
+
+def test_sign_ins_are_limited(site):
+    anonymous = site.browser()
+    codes = [anonymous.post("/api/v1/session", json={"code": "x" * 32}).status_code for _ in range(11)]
+    assert codes == [401] * 9 + [429] * 2  # the site's own sign-in was the first of ten
+
+
+def test_tokens_are_scoped_and_can_be_revoked(site):
+    made = site.post("/tokens", {"name": "ci", "scopes": ["read"]})
+    headers = {"Authorization": f"Bearer {made['secret']}"}
+    program = site.browser()
+    assert program.get("/api/v1/projects", headers=headers).status_code == 200
+    assert program.get("/api/v1/session", headers=headers).json()["via"] == "token"
+    refused = program.post("/api/v1/projects", headers=headers, json={"name": "x"})
+    assert (refused.status_code, refused.json()["code"]) == (403, "scope_missing")
+    assert "secret" not in site.get("/tokens")[0]
+    assert site.get("/tokens")[0]["last_used_at"] is not None
+    assert site.client.delete(f"/api/v1/tokens/{made['id']}").status_code == 204
+    assert program.get("/api/v1/projects", headers=headers).status_code == 401
+    assert made["secret"] not in (site.settings.data_dir / "orfila.db").read_bytes().decode("latin1")
+
+
+def test_a_token_cannot_make_a_stronger_one(site):
+    weak = site.post("/tokens", {"name": "ci", "scopes": ["write"]})["secret"]
+    answer = site.browser().post(
+        "/api/v1/tokens", headers={"Authorization": f"Bearer {weak}"}, json={"name": "x", "scopes": ["admin"]}
+    )
+    assert answer.status_code == 403
+
+
+@pytest.mark.parametrize("header", ["Basic abc", "Bearer", "Bearer short", "Bearer " + "x" * 43])
+def test_bad_authorization_headers(site, header):
+    assert site.client.get("/api/v1/projects", headers={"Authorization": header}).status_code == 401
+
+
+def test_requests_from_other_pages_are_refused(site):
+    for headers in ({"Origin": "http://evil.example"}, {"Origin": "null"}, {"Sec-Fetch-Site": "cross-site"}):
+        answer = site.client.post("/api/v1/projects", json={"name": "x"}, headers=headers)
+        assert (answer.status_code, answer.json()["code"]) == (403, "origin_not_allowed")
+    own = {"Origin": "http://127.0.0.1:8000", "Sec-Fetch-Site": "same-origin"}
+    assert site.client.post("/api/v1/projects", json={"name": "x"}, headers=own).status_code == 201
+    assert [p["name"] for p in site.get("/projects")] == ["First project", "x"]
+
+
+@pytest.mark.parametrize("host", ["evil.example", "127.0.0.1.evil.example", "", "localhost.evil:8000"])
+def test_foreign_host_names_are_refused(site, host):
+    assert site.client.get("/health", headers={"Host": host}).status_code == 421
+    assert site.client.get("/health", headers={"Host": "localhost:8000"}).status_code == 200
+
+
+def test_security_headers_stand_on_every_answer(site):
+    for path in ("/", "/health", "/api/v1/projects", "/api/v1/none"):
+        headers = site.client.get(path).headers
+        policy = headers["content-security-policy"]
+        assert "script-src 'self';" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert "unsafe-eval" not in policy
+        assert headers["x-content-type-options"] == "nosniff"
+        assert len(headers["x-request-id"]) == 32
+    assert site.client.get("/api/v1/projects").headers["cache-control"] == "no-store"
+
+
+def test_problems_say_what_to_do(site):
+    answer = site.client.post("/api/v1/projects", json={"name": "", "colour": "red"})
+    problem = answer.json()
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert (answer.status_code, problem["code"]) == (422, "invalid_request")
+    assert {e["field"] for e in problem["errors"]} == {"body.name", "body.colour"}
+    assert problem["instance"] == answer.headers["x-request-id"]
+    assert site.get("/datasets/none", 404)["detail"] == "There is no such data set."
+    assert site.get("/jobs", 400, cursor="zzz")["code"] == "bad_cursor"
+    assert site.get("/projects/x/nothing", 404)["code"] == "not_found"
+
+
+def test_an_error_of_the_server_is_a_problem_too(site):
+    (site.settings.data_dir / "orfila.db").rename(site.folder / "gone.db")
+    site.database.dispose()
+    answer = TestClient(site.app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False).get("/ready")
+    assert answer.status_code in (500, 503)
+    assert answer.headers["content-type"] == "application/problem+json"
+
+
+def test_the_interface_is_served_for_every_other_address(site):
+    assert "not built" in site.browser().get("/").text
+    assets = site.folder / "ui" / "assets"
+    assets.mkdir(parents=True)
+    (site.folder / "ui" / "index.html").write_text("<!doctype html><title>Orfila</title>")
+    (assets / "app-1a2b.js").write_text("1")
+    (site.folder / "secret.txt").write_text("secret")
+    anonymous = site.browser()
+    for address in ("/", "/signin", "/c/abc/evidence"):
+        answer = anonymous.get(address)
+        assert "<title>Orfila" in answer.text
+        assert answer.headers["cache-control"] == "no-cache"
+    asset = anonymous.get("/assets/app-1a2b.js")
+    assert "immutable" in asset.headers["cache-control"]
+    assert asset.headers["content-type"].startswith("text/javascript")
+    assert anonymous.get("/assets/none.js").status_code == 404
+    assert anonymous.get("/api/v1/none").json()["code"] == "not_found"
+    for escape in ("/..%2fsecret.txt", "/assets/..%2f..%2fsecret.txt", "/%2e%2e/secret.txt"):
+        assert "secret" not in anonymous.get(escape).text
