@@ -35,7 +35,7 @@ ADDRESS = "http://127.0.0.1:8000"
 CLASSES = ["cat", "dog", "frog"]
 N_TRAIN_PER_CLASS, N_TEST_PER_CLASS = 40, 6
 N_TRAIN = N_TRAIN_PER_CLASS * len(CLASSES)
-POISON = list(range(0, 10))
+POISON = list(range(10))
 """Indices of the poisoned training images: the first ten cats carry a white corner."""
 N_QUERIES = 12
 
