@@ -1,0 +1,1 @@
+"""The commands that need torch: `orfila train`, `investigate`, `unlearn`, `drill`. No server is involved."""
