@@ -17,16 +17,18 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import IO
+from pathlib import Path
+from typing import IO, Annotated
 
 import httpx
 import redis
+import typer
 
 from orfila.db import Database
 from orfila.errors import Conflict
 from orfila.identity import service as identity
 from orfila.migrations import migrate
-from orfila.settings import Settings
+from orfila.settings import Settings, get_settings
 
 START_SECONDS = 120.0
 STOP_SECONDS = 4.0
@@ -265,19 +267,40 @@ def running(settings: Settings, say: Say) -> Iterator[Launcher]:
 
 
 def serve(settings: Settings, say: Say, started: Callable[[Launcher], None]) -> None:
-    """Run until Ctrl-C or SIGTERM. started: called once when everything answers."""
-    stopping = False
+    """Run until Ctrl-C or SIGTERM. started: called once when everything answers; a signal ends that, too."""
+    watching = stopping = False
 
     def on_signal(_number: int, _frame: object) -> None:
         nonlocal stopping
         stopping = True
+        if not watching:
+            raise KeyboardInterrupt
 
     previous = {number: signal.signal(number, on_signal) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with running(settings, say) as launcher:
             started(launcher)
+            watching = True
             launcher.watch(lambda: stopping)
             say("stopping")
+    except KeyboardInterrupt:
+        say("stopped")
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+def up(
+    port: Annotated[int | None, typer.Option(help="Port of the page and the API.", min=1, max=65535)] = None,
+    data_dir: Annotated[Path | None, typer.Option(help="Folder for everything that is stored.")] = None,
+) -> None:
+    """Run everything on this machine until Ctrl-C, and print a link to sign in with."""
+    serve(
+        chosen_settings(port, data_dir), typer.echo, lambda launcher: typer.echo(f"\nOpen {launcher.sign_in_link()}\n")
+    )
+
+
+def chosen_settings(port: int | None, data_dir: Path | None) -> Settings:
+    """The settings of the environment, with what the command line says instead."""
+    changed = {"port": port, "data_dir": data_dir}
+    return get_settings().model_copy(update={name: value for name, value in changed.items() if value is not None})
