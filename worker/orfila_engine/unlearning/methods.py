@@ -113,6 +113,9 @@ def _fine_tune(model: nn.Module, card: ModelCard, recipe: Recipe) -> tuple[nn.Mo
         recipe,
         epochs=max(1, math.ceil(recipe.epochs * FINE_TUNE_SHARE)),
         learning_rate=recipe.learning_rate * FINE_TUNE_RATE,
+        # A model that fits the kept images perfectly has no gradient left to forget with; crops and flips give it one
+        # (digits, BadNet 2.5 %: poison success rate 1.00 without, 0.00 with them).
+        augment=True,
     )
 
 
