@@ -6,6 +6,8 @@ import { defineConfig } from 'vitest/config'
 export default defineConfig({
   plugins: [react()],
   base: '/',
+  // A dependency of Plotly asks for Node's name of the global object.
+  define: { global: 'globalThis' },
   resolve: { alias: { '@': fileURLToPath(new URL('./src', import.meta.url)) } },
   build: {
     outDir: '../backend/orfila/static/ui',

@@ -20,26 +20,36 @@ export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends 
 
 /**
  * Health
+ *
+ * The process runs.
  */
 export const health = <ThrowOnError extends boolean = true>(options?: Options<HealthData, ThrowOnError>) => (options?.client ?? client).get<HealthResponses, HealthErrors, ThrowOnError>({ url: '/health', ...options });
 
 /**
  * Ready
+ *
+ * The database is there and up to date.
  */
 export const ready = <ThrowOnError extends boolean = true>(options?: Options<ReadyData, ThrowOnError>) => (options?.client ?? client).get<ReadyResponses, ReadyErrors, ThrowOnError>({ url: '/ready', ...options });
 
 /**
  * Sign Out
+ *
+ * End the session of this cookie; with a token, revoke it.
  */
 export const signOut = <ThrowOnError extends boolean = true>(options?: Options<SignOutData, ThrowOnError>) => (options?.client ?? client).delete<SignOutResponses, SignOutErrors, ThrowOnError>({ url: '/api/v1/session', ...options });
 
 /**
  * Current Session
+ *
+ * Who is signed in, and how.
  */
 export const currentSession = <ThrowOnError extends boolean = true>(options?: Options<CurrentSessionData, ThrowOnError>) => (options?.client ?? client).get<CurrentSessionResponses, CurrentSessionErrors, ThrowOnError>({ url: '/api/v1/session', ...options });
 
 /**
  * Sign In
+ *
+ * Redeem the code of a sign-in link for a session cookie.
  */
 export const signIn = <ThrowOnError extends boolean = true>(options: Options<SignInData, ThrowOnError>) => (options.client ?? client).post<SignInResponses, SignInErrors, ThrowOnError>({
     url: '/api/v1/session',
@@ -52,11 +62,15 @@ export const signIn = <ThrowOnError extends boolean = true>(options: Options<Sig
 
 /**
  * List Tokens
+ *
+ * One's own API tokens.
  */
 export const listTokens = <ThrowOnError extends boolean = true>(options?: Options<ListTokensData, ThrowOnError>) => (options?.client ?? client).get<ListTokensResponses, ListTokensErrors, ThrowOnError>({ url: '/api/v1/tokens', ...options });
 
 /**
  * Create Token
+ *
+ * A new API token. Its secret is shown in this answer only.
  */
 export const createToken = <ThrowOnError extends boolean = true>(options: Options<CreateTokenData, ThrowOnError>) => (options.client ?? client).post<CreateTokenResponses, CreateTokenErrors, ThrowOnError>({
     url: '/api/v1/tokens',
@@ -69,16 +83,22 @@ export const createToken = <ThrowOnError extends boolean = true>(options: Option
 
 /**
  * Revoke Token
+ *
+ * Make one of one's own tokens useless at once.
  */
 export const revokeToken = <ThrowOnError extends boolean = true>(options: Options<RevokeTokenData, ThrowOnError>) => (options.client ?? client).delete<RevokeTokenResponses, RevokeTokenErrors, ThrowOnError>({ url: '/api/v1/tokens/{token_id}', ...options });
 
 /**
  * List Projects
+ *
+ * The projects that one may see.
  */
 export const listProjects = <ThrowOnError extends boolean = true>(options?: Options<ListProjectsData, ThrowOnError>) => (options?.client ?? client).get<ListProjectsResponses, ListProjectsErrors, ThrowOnError>({ url: '/api/v1/projects', ...options });
 
 /**
  * Create Project
+ *
+ * A new project, owned by its maker.
  */
 export const createProject = <ThrowOnError extends boolean = true>(options: Options<CreateProjectData, ThrowOnError>) => (options.client ?? client).post<CreateProjectResponses, CreateProjectErrors, ThrowOnError>({
     url: '/api/v1/projects',
@@ -91,23 +111,15 @@ export const createProject = <ThrowOnError extends boolean = true>(options: Opti
 
 /**
  * Get Project
+ *
+ * One project.
  */
 export const getProject = <ThrowOnError extends boolean = true>(options: Options<GetProjectData, ThrowOnError>) => (options.client ?? client).get<GetProjectResponses, GetProjectErrors, ThrowOnError>({ url: '/api/v1/projects/{project_id}', ...options });
 
 /**
- * Create Upload
- */
-export const createUpload = <ThrowOnError extends boolean = true>(options: Options<CreateUploadData, ThrowOnError>) => (options.client ?? client).post<CreateUploadResponses, CreateUploadErrors, ThrowOnError>({
-    url: '/api/v1/projects/{project_id}/uploads',
-    ...options,
-    headers: {
-        'Content-Type': 'application/json',
-        ...options.headers
-    }
-});
-
-/**
  * Upload File
+ *
+ * Upload a file in one request: `curl --data-binary @data.zip`. If it breaks off, nothing is kept.
  */
 export const uploadFile = <ThrowOnError extends boolean = true>(options: Options<UploadFileData, ThrowOnError>) => (options.client ?? client).post<UploadFileResponses, UploadFileErrors, ThrowOnError>({
     bodySerializer: null,
@@ -121,21 +133,29 @@ export const uploadFile = <ThrowOnError extends boolean = true>(options: Options
 
 /**
  * Delete Upload
+ *
+ * Give an upload up (tus termination). What was made of a finished one stays.
  */
 export const deleteUpload = <ThrowOnError extends boolean = true>(options: Options<DeleteUploadData, ThrowOnError>) => (options.client ?? client).delete<DeleteUploadResponses, DeleteUploadErrors, ThrowOnError>({ url: '/api/v1/uploads/{upload_id}', ...options });
 
 /**
  * Get Upload
+ *
+ * How far an upload is.
  */
 export const getUpload = <ThrowOnError extends boolean = true>(options: Options<GetUploadData, ThrowOnError>) => (options.client ?? client).get<GetUploadResponses, GetUploadErrors, ThrowOnError>({ url: '/api/v1/uploads/{upload_id}', ...options });
 
 /**
  * Upload Offset
+ *
+ * The offset to go on from, in the header Upload-Offset (tus).
  */
 export const uploadOffset = <ThrowOnError extends boolean = true>(options: Options<UploadOffsetData, ThrowOnError>) => (options.client ?? client).head<UploadOffsetResponses, UploadOffsetErrors, ThrowOnError>({ url: '/api/v1/uploads/{upload_id}', ...options });
 
 /**
  * Append Upload
+ *
+ * Send bytes from an offset on (tus). The last byte finishes the upload.
  */
 export const appendUpload = <ThrowOnError extends boolean = true>(options: Options<AppendUploadData, ThrowOnError>) => (options.client ?? client).patch<AppendUploadResponses, AppendUploadErrors, ThrowOnError>({
     bodySerializer: null,
@@ -148,12 +168,30 @@ export const appendUpload = <ThrowOnError extends boolean = true>(options: Optio
 });
 
 /**
+ * Create Upload
+ *
+ * Reserve an upload; go on with PATCH at `location`. Takes this JSON, or the headers of tus creation.
+ */
+export const createUpload = <ThrowOnError extends boolean = true>(options: Options<CreateUploadData, ThrowOnError>) => (options.client ?? client).post<CreateUploadResponses, CreateUploadErrors, ThrowOnError>({
+    url: '/api/v1/projects/{project_id}/uploads',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
  * List Datasets
+ *
+ * A project's data sets, newest first.
  */
 export const listDatasets = <ThrowOnError extends boolean = true>(options: Options<ListDatasetsData, ThrowOnError>) => (options.client ?? client).get<ListDatasetsResponses, ListDatasetsErrors, ThrowOnError>({ url: '/api/v1/projects/{project_id}/datasets', ...options });
 
 /**
  * Create Dataset
+ *
+ * Make a data set of a finished upload; a job reads it.
  */
 export const createDataset = <ThrowOnError extends boolean = true>(options: Options<CreateDatasetData, ThrowOnError>) => (options.client ?? client).post<CreateDatasetResponses, CreateDatasetErrors, ThrowOnError>({
     url: '/api/v1/projects/{project_id}/datasets',
@@ -166,61 +204,85 @@ export const createDataset = <ThrowOnError extends boolean = true>(options: Opti
 
 /**
  * Delete Dataset
+ *
+ * Remove a data set that no model, case or version refers to.
  */
 export const deleteDataset = <ThrowOnError extends boolean = true>(options: Options<DeleteDatasetData, ThrowOnError>) => (options.client ?? client).delete<DeleteDatasetResponses, DeleteDatasetErrors, ThrowOnError>({ url: '/api/v1/datasets/{dataset_id}', ...options });
 
 /**
  * Get Dataset
+ *
+ * One data set version.
  */
 export const getDataset = <ThrowOnError extends boolean = true>(options: Options<GetDatasetData, ThrowOnError>) => (options.client ?? client).get<GetDatasetResponses, GetDatasetErrors, ThrowOnError>({ url: '/api/v1/datasets/{dataset_id}', ...options });
 
 /**
  * List Images
+ *
+ * Images by index. `q` is part of a name; `note` tells converted images from the others.
  */
 export const listImages = <ThrowOnError extends boolean = true>(options: Options<ListImagesData, ThrowOnError>) => (options.client ?? client).get<ListImagesResponses, ListImagesErrors, ThrowOnError>({ url: '/api/v1/datasets/{dataset_id}/images', ...options });
 
 /**
  * Dataset Columns
+ *
+ * All images as columns: index int32, label int32, split uint8 (1 = test), converted uint8.
  */
 export const datasetColumns = <ThrowOnError extends boolean = true>(options: Options<DatasetColumnsData, ThrowOnError>) => (options.client ?? client).get<DatasetColumnsResponses, DatasetColumnsErrors, ThrowOnError>({ url: '/api/v1/datasets/{dataset_id}/columns', ...options });
 
 /**
  * Get Image
+ *
+ * One image with its origin.
  */
 export const getImage = <ThrowOnError extends boolean = true>(options: Options<GetImageData, ThrowOnError>) => (options.client ?? client).get<GetImageResponses, GetImageErrors, ThrowOnError>({ url: '/api/v1/datasets/{dataset_id}/images/{index}', ...options });
 
 /**
  * Get Image Pixels
+ *
+ * The pixels that the model sees.
  */
 export const getImagePixels = <ThrowOnError extends boolean = true>(options: Options<GetImagePixelsData, ThrowOnError>) => (options.client ?? client).get<GetImagePixelsResponses, GetImagePixelsErrors, ThrowOnError>({ url: '/api/v1/datasets/{dataset_id}/images/{index}/pixels.png', ...options });
 
 /**
  * Get Image Original
+ *
+ * The original file, to save.
  */
 export const getImageOriginal = <ThrowOnError extends boolean = true>(options: Options<GetImageOriginalData, ThrowOnError>) => (options.client ?? client).get<GetImageOriginalResponses, GetImageOriginalErrors, ThrowOnError>({ url: '/api/v1/datasets/{dataset_id}/images/{index}/original', ...options });
 
 /**
  * Get Atlas
+ *
+ * A lossless sheet of thumbnails; `Dataset.atlas` says how it is laid out.
  */
 export const getAtlas = <ThrowOnError extends boolean = true>(options: Options<GetAtlasData, ThrowOnError>) => (options.client ?? client).get<GetAtlasResponses, GetAtlasErrors, ThrowOnError>({ url: '/api/v1/datasets/{dataset_id}/atlases/{number}.webp', ...options });
 
 /**
  * Download Index List
+ *
+ * index,name,label,split of this version's images.
  */
 export const downloadIndexList = <ThrowOnError extends boolean = true>(options: Options<DownloadIndexListData, ThrowOnError>) => (options.client ?? client).get<DownloadIndexListResponses, DownloadIndexListErrors, ThrowOnError>({ url: '/api/v1/datasets/{dataset_id}/index.csv', ...options });
 
 /**
  * List Architectures
+ *
+ * Architectures that models can be built from. Any other `torchvision:NAME` or `timm:NAME` works as well.
  */
 export const listArchitectures = <ThrowOnError extends boolean = true>(options?: Options<ListArchitecturesData, ThrowOnError>) => (options?.client ?? client).get<ListArchitecturesResponses, ListArchitecturesErrors, ThrowOnError>({ url: '/api/v1/architectures', ...options });
 
 /**
  * List Models
+ *
+ * A project's models, newest first.
  */
 export const listModels = <ThrowOnError extends boolean = true>(options: Options<ListModelsData, ThrowOnError>) => (options.client ?? client).get<ListModelsResponses, ListModelsErrors, ThrowOnError>({ url: '/api/v1/projects/{project_id}/models', ...options });
 
 /**
  * Create Model
+ *
+ * Make a model of a finished safetensors upload; a job checks it on the data set.
  */
 export const createModel = <ThrowOnError extends boolean = true>(options: Options<CreateModelData, ThrowOnError>) => (options.client ?? client).post<CreateModelResponses, CreateModelErrors, ThrowOnError>({
     url: '/api/v1/projects/{project_id}/models',
@@ -233,31 +295,43 @@ export const createModel = <ThrowOnError extends boolean = true>(options: Option
 
 /**
  * Get Model
+ *
+ * One model.
  */
 export const getModel = <ThrowOnError extends boolean = true>(options: Options<GetModelData, ThrowOnError>) => (options.client ?? client).get<GetModelResponses, GetModelErrors, ThrowOnError>({ url: '/api/v1/models/{model_id}', ...options });
 
 /**
  * Get Confusion
+ *
+ * Counts on the test split.
  */
 export const getConfusion = <ThrowOnError extends boolean = true>(options: Options<GetConfusionData, ThrowOnError>) => (options.client ?? client).get<GetConfusionResponses, GetConfusionErrors, ThrowOnError>({ url: '/api/v1/models/{model_id}/confusion', ...options });
 
 /**
  * List Predictions
+ *
+ * Test images with what the model says of them, most confident first.
  */
 export const listPredictions = <ThrowOnError extends boolean = true>(options: Options<ListPredictionsData, ThrowOnError>) => (options.client ?? client).get<ListPredictionsResponses, ListPredictionsErrors, ThrowOnError>({ url: '/api/v1/models/{model_id}/predictions', ...options });
 
 /**
  * Download Model
+ *
+ * The weights.
  */
 export const downloadModel = <ThrowOnError extends boolean = true>(options: Options<DownloadModelData, ThrowOnError>) => (options.client ?? client).get<DownloadModelResponses, DownloadModelErrors, ThrowOnError>({ url: '/api/v1/models/{model_id}/model.safetensors', ...options });
 
 /**
  * List Cases
+ *
+ * A project's cases, newest first.
  */
 export const listCases = <ThrowOnError extends boolean = true>(options: Options<ListCasesData, ThrowOnError>) => (options.client ?? client).get<ListCasesResponses, ListCasesErrors, ThrowOnError>({ url: '/api/v1/projects/{project_id}/cases', ...options });
 
 /**
  * Create Case
+ *
+ * Open a case; its investigation starts as soon as the fingerprint index is there.
  */
 export const createCase = <ThrowOnError extends boolean = true>(options: Options<CreateCaseData, ThrowOnError>) => (options.client ?? client).post<CreateCaseResponses, CreateCaseErrors, ThrowOnError>({
     url: '/api/v1/projects/{project_id}/cases',
@@ -270,6 +344,8 @@ export const createCase = <ThrowOnError extends boolean = true>(options: Options
 
 /**
  * Estimate Case
+ *
+ * What such a case would cost, and what to know before it starts. Nothing is stored.
  */
 export const estimateCase = <ThrowOnError extends boolean = true>(options: Options<EstimateCaseData, ThrowOnError>) => (options.client ?? client).post<EstimateCaseResponses, EstimateCaseErrors, ThrowOnError>({
     url: '/api/v1/projects/{project_id}/cases/estimate',
@@ -282,11 +358,15 @@ export const estimateCase = <ThrowOnError extends boolean = true>(options: Optio
 
 /**
  * Get Case
+ *
+ * One case.
  */
 export const getCase = <ThrowOnError extends boolean = true>(options: Options<GetCaseData, ThrowOnError>) => (options.client ?? client).get<GetCaseResponses, GetCaseErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}', ...options });
 
 /**
  * Update Case
+ *
+ * Rename; archive or restore.
  */
 export const updateCase = <ThrowOnError extends boolean = true>(options: Options<UpdateCaseData, ThrowOnError>) => (options.client ?? client).patch<UpdateCaseResponses, UpdateCaseErrors, ThrowOnError>({
     url: '/api/v1/cases/{case_id}',
@@ -299,56 +379,85 @@ export const updateCase = <ThrowOnError extends boolean = true>(options: Options
 
 /**
  * List Scores
+ *
+ * Training images with their scores; `verdict=none` means not judged.
  */
 export const listScores = <ThrowOnError extends boolean = true>(options: Options<ListScoresData, ThrowOnError>) => (options.client ?? client).get<ListScoresResponses, ListScoresErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/scores', ...options });
 
 /**
  * Score Columns
+ *
+ * All scores as columns, for filters, sorting and thresholds in the browser.
  */
 export const scoreColumns = <ThrowOnError extends boolean = true>(options: Options<ScoreColumnsData, ThrowOnError>) => (options.client ?? client).get<ScoreColumnsResponses, ScoreColumnsErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/columns', ...options });
 
 /**
  * Download Flagged
+ *
+ * path,index,label,score,posterior,verdict of the flagged images, best first.
  */
 export const downloadFlagged = <ThrowOnError extends boolean = true>(options: Options<DownloadFlaggedData, ThrowOnError>) => (options.client ?? client).get<DownloadFlaggedResponses, DownloadFlaggedErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/flagged.csv', ...options });
 
 /**
  * Download Scores
+ *
+ * Every training image's scores.
  */
 export const downloadScores = <ThrowOnError extends boolean = true>(options: Options<DownloadScoresData, ThrowOnError>) => (options.client ?? client).get<DownloadScoresResponses, DownloadScoresErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/scores.parquet', ...options });
 
 /**
- * Get Figure
- */
-export const getFigure = <ThrowOnError extends boolean = true>(options: Options<GetFigureData, ThrowOnError>) => (options.client ?? client).get<GetFigureResponses, GetFigureErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/figures/{name}', ...options });
-
-/**
  * Get Evidence
+ *
+ * Why one training image is, or is not, flagged.
  */
 export const getEvidence = <ThrowOnError extends boolean = true>(options: Options<GetEvidenceData, ThrowOnError>) => (options.client ?? client).get<GetEvidenceResponses, GetEvidenceErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/evidence/{index}', ...options });
 
 /**
  * Get Affected Pixels
+ *
+ * An affected image as the model sees it.
  */
 export const getAffectedPixels = <ThrowOnError extends boolean = true>(options: Options<GetAffectedPixelsData, ThrowOnError>) => (options.client ?? client).get<GetAffectedPixelsResponses, GetAffectedPixelsErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/affected/{number}.png', ...options });
 
 /**
  * Get Query Pixels
+ *
+ * The transformed affected image of a query, counted from 0 as in the evidence.
  */
 export const getQueryPixels = <ThrowOnError extends boolean = true>(options: Options<GetQueryPixelsData, ThrowOnError>) => (options.client ?? client).get<GetQueryPixelsResponses, GetQueryPixelsErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/affected/{number}/queries/{query}.png', ...options });
 
 /**
  * Get Portrait
+ *
+ * What the flagged images share. `threshold` is of the posterior; without it, the automatic set is drawn.
  */
 export const getPortrait = <ThrowOnError extends boolean = true>(options: Options<GetPortraitData, ThrowOnError>) => (options.client ?? client).get<GetPortraitResponses, GetPortraitErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/portraits/{name}.png', ...options });
 
 /**
+ * Get Figure
+ *
+ * A figure of a case, for `Plotly.react`.
+ */
+export const getFigure = <ThrowOnError extends boolean = true>(options: Options<GetFigureData, ThrowOnError>) => (options.client ?? client).get<GetFigureResponses, GetFigureErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/figures/{name}', ...options });
+
+/**
+ * Get Remedy Figure
+ *
+ * Accuracy of each class before and after a repair.
+ */
+export const getRemedyFigure = <ThrowOnError extends boolean = true>(options: Options<GetRemedyFigureData, ThrowOnError>) => (options.client ?? client).get<GetRemedyFigureResponses, GetRemedyFigureErrors, ThrowOnError>({ url: '/api/v1/remedies/{remedy_id}/figures/class_accuracy', ...options });
+
+/**
  * List Verdicts
+ *
+ * Every reviewer's current verdicts.
  */
 export const listVerdicts = <ThrowOnError extends boolean = true>(options: Options<ListVerdictsData, ThrowOnError>) => (options.client ?? client).get<ListVerdictsResponses, ListVerdictsErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/verdicts', ...options });
 
 /**
  * Post Verdicts
+ *
+ * Record one's own verdicts; `previous` in the answer undoes them.
  */
 export const postVerdicts = <ThrowOnError extends boolean = true>(options: Options<PostVerdictsData, ThrowOnError>) => (options.client ?? client).post<PostVerdictsResponses, PostVerdictsErrors, ThrowOnError>({
     url: '/api/v1/cases/{case_id}/verdicts',
@@ -361,16 +470,22 @@ export const postVerdicts = <ThrowOnError extends boolean = true>(options: Optio
 
 /**
  * Get Review Progress
+ *
+ * How far the review is, and what it says of the flagged set.
  */
 export const getReviewProgress = <ThrowOnError extends boolean = true>(options: Options<GetReviewProgressData, ThrowOnError>) => (options.client ?? client).get<GetReviewProgressResponses, GetReviewProgressErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/review', ...options });
 
 /**
  * List Remedies
+ *
+ * A case's remedies, newest first.
  */
 export const listRemedies = <ThrowOnError extends boolean = true>(options: Options<ListRemediesData, ThrowOnError>) => (options.client ?? client).get<ListRemediesResponses, ListRemediesErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/remedies', ...options });
 
 /**
  * Create Remedy
+ *
+ * Repair the case's model without a set of training images, and verify it.
  */
 export const createRemedy = <ThrowOnError extends boolean = true>(options: Options<CreateRemedyData, ThrowOnError>) => (options.client ?? client).post<CreateRemedyResponses, CreateRemedyErrors, ThrowOnError>({
     url: '/api/v1/cases/{case_id}/remedies',
@@ -383,55 +498,73 @@ export const createRemedy = <ThrowOnError extends boolean = true>(options: Optio
 
 /**
  * Get Remedy
+ *
+ * One remedy with its verification.
  */
 export const getRemedy = <ThrowOnError extends boolean = true>(options: Options<GetRemedyData, ThrowOnError>) => (options.client ?? client).get<GetRemedyResponses, GetRemedyErrors, ThrowOnError>({ url: '/api/v1/remedies/{remedy_id}', ...options });
 
 /**
- * Get Remedy Figure
- */
-export const getRemedyFigure = <ThrowOnError extends boolean = true>(options: Options<GetRemedyFigureData, ThrowOnError>) => (options.client ?? client).get<GetRemedyFigureResponses, GetRemedyFigureErrors, ThrowOnError>({ url: '/api/v1/remedies/{remedy_id}/figures/class_accuracy', ...options });
-
-/**
  * Download Removed
+ *
+ * path,index,label of the removed images.
  */
 export const downloadRemoved = <ThrowOnError extends boolean = true>(options: Options<DownloadRemovedData, ThrowOnError>) => (options.client ?? client).get<DownloadRemovedResponses, DownloadRemovedErrors, ThrowOnError>({ url: '/api/v1/remedies/{remedy_id}/removed.csv', ...options });
 
 /**
  * List Jobs
+ *
+ * Jobs, newest first.
  */
 export const listJobs = <ThrowOnError extends boolean = true>(options?: Options<ListJobsData, ThrowOnError>) => (options?.client ?? client).get<ListJobsResponses, ListJobsErrors, ThrowOnError>({ url: '/api/v1/jobs', ...options });
 
 /**
  * Get Job
+ *
+ * One job with its shards.
  */
 export const getJob = <ThrowOnError extends boolean = true>(options: Options<GetJobData, ThrowOnError>) => (options.client ?? client).get<GetJobResponses, GetJobErrors, ThrowOnError>({ url: '/api/v1/jobs/{job_id}', ...options });
 
 /**
  * Get Job Log
+ *
+ * Lines of the log after an id.
  */
 export const getJobLog = <ThrowOnError extends boolean = true>(options: Options<GetJobLogData, ThrowOnError>) => (options.client ?? client).get<GetJobLogResponses, GetJobLogErrors, ThrowOnError>({ url: '/api/v1/jobs/{job_id}/log', ...options });
 
 /**
  * Cancel Job
+ *
+ * Stop a job; a running one stops within seconds, in the middle of any phase.
  */
 export const cancelJob = <ThrowOnError extends boolean = true>(options: Options<CancelJobData, ThrowOnError>) => (options.client ?? client).post<CancelJobResponses, CancelJobErrors, ThrowOnError>({ url: '/api/v1/jobs/{job_id}/cancel', ...options });
 
 /**
  * Retry Job
+ *
+ * Run a failed or cancelled job again; finished shards are kept.
  */
 export const retryJob = <ThrowOnError extends boolean = true>(options: Options<RetryJobData, ThrowOnError>) => (options.client ?? client).post<RetryJobResponses, RetryJobErrors, ThrowOnError>({ url: '/api/v1/jobs/{job_id}/retry', ...options });
 
 /**
  * Stream Events
+ *
+ * News of the projects that one may see, as they happen.
+ *
+ * `event` is the topic (dataset, model, case, verdicts, remedy, job, upload); `data` is JSON with kind, id, project_id
+ * and, where they apply, case_id, state, progress, phase. Without Last-Event-ID the stream starts now.
  */
-export const streamEvents = <ThrowOnError extends boolean = true>(options?: Options<StreamEventsData, ThrowOnError>) => (options?.client ?? client).get<StreamEventsResponses, StreamEventsErrors, ThrowOnError>({ url: '/api/v1/events', ...options });
+export const streamEvents = <ThrowOnError extends boolean = true>(options?: Options<StreamEventsData, ThrowOnError, unknown>) => (options?.client ?? client).sse.get<StreamEventsResponses, StreamEventsErrors, ThrowOnError>({ url: '/api/v1/events', ...options });
 
 /**
  * List Audit
+ *
+ * Who did what, newest first.
  */
 export const listAudit = <ThrowOnError extends boolean = true>(options?: Options<ListAuditData, ThrowOnError>) => (options?.client ?? client).get<ListAuditResponses, ListAuditErrors, ThrowOnError>({ url: '/api/v1/audit', ...options });
 
 /**
  * Check Audit
+ *
+ * Walk the whole chain and say whether it is whole.
  */
 export const checkAudit = <ThrowOnError extends boolean = true>(options?: Options<CheckAuditData, ThrowOnError>) => (options?.client ?? client).get<CheckAuditResponses, CheckAuditErrors, ThrowOnError>({ url: '/api/v1/audit/check', ...options });

@@ -2481,34 +2481,6 @@ export type GetProjectResponses = {
 
 export type GetProjectResponse = GetProjectResponses[keyof GetProjectResponses];
 
-export type CreateUploadData = {
-    body: UploadCreate;
-    path: {
-        /**
-         * Project Id
-         */
-        project_id: string;
-    };
-    query?: never;
-    url: '/api/v1/projects/{project_id}/uploads';
-};
-
-export type CreateUploadErrors = {
-    /**
-     * Problem
-     */
-    '4XX': unknown;
-};
-
-export type CreateUploadResponses = {
-    /**
-     * Successful Response
-     */
-    201: Upload;
-};
-
-export type CreateUploadResponse = CreateUploadResponses[keyof CreateUploadResponses];
-
 export type UploadFileData = {
     body: Blob | File;
     path: {
@@ -2635,6 +2607,10 @@ export type AppendUploadData = {
          * Upload-Offset
          */
         'Upload-Offset': number;
+        /**
+         * Upload-Checksum
+         */
+        'Upload-Checksum'?: string | null;
     };
     path: {
         /**
@@ -2661,6 +2637,34 @@ export type AppendUploadResponses = {
 };
 
 export type AppendUploadResponse = AppendUploadResponses[keyof AppendUploadResponses];
+
+export type CreateUploadData = {
+    body: UploadCreate;
+    path: {
+        /**
+         * Project Id
+         */
+        project_id: string;
+    };
+    query?: never;
+    url: '/api/v1/projects/{project_id}/uploads';
+};
+
+export type CreateUploadErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type CreateUploadResponses = {
+    /**
+     * Successful Response
+     */
+    201: Upload;
+};
+
+export type CreateUploadResponse = CreateUploadResponses[keyof CreateUploadResponses];
 
 export type ListDatasetsData = {
     body?: never;
@@ -2927,8 +2931,6 @@ export type GetImagePixelsErrors = {
 
 export type GetImagePixelsResponses = {
     /**
-     * Response Get Image Pixels
-     *
      * Successful Response
      */
     200: Blob | File;
@@ -2961,8 +2963,6 @@ export type GetImageOriginalErrors = {
 
 export type GetImageOriginalResponses = {
     /**
-     * Response Get Image Original
-     *
      * Successful Response
      */
     200: Blob | File;
@@ -2995,8 +2995,6 @@ export type GetAtlasErrors = {
 
 export type GetAtlasResponses = {
     /**
-     * Response Get Atlas
-     *
      * Successful Response
      */
     200: Blob | File;
@@ -3025,11 +3023,9 @@ export type DownloadIndexListErrors = {
 
 export type DownloadIndexListResponses = {
     /**
-     * Response Download Index List
-     *
      * Successful Response
      */
-    200: string;
+    200: Blob | File;
 };
 
 export type DownloadIndexListResponse = DownloadIndexListResponses[keyof DownloadIndexListResponses];
@@ -3256,8 +3252,6 @@ export type DownloadModelErrors = {
 
 export type DownloadModelResponses = {
     /**
-     * Response Download Model
-     *
      * Successful Response
      */
     200: Blob | File;
@@ -3538,11 +3532,9 @@ export type DownloadFlaggedErrors = {
 
 export type DownloadFlaggedResponses = {
     /**
-     * Response Download Flagged
-     *
      * Successful Response
      */
-    200: string;
+    200: Blob | File;
 };
 
 export type DownloadFlaggedResponse = DownloadFlaggedResponses[keyof DownloadFlaggedResponses];
@@ -3568,46 +3560,12 @@ export type DownloadScoresErrors = {
 
 export type DownloadScoresResponses = {
     /**
-     * Response Download Scores
-     *
      * Successful Response
      */
     200: Blob | File;
 };
 
 export type DownloadScoresResponse = DownloadScoresResponses[keyof DownloadScoresResponses];
-
-export type GetFigureData = {
-    body?: never;
-    path: {
-        /**
-         * Case Id
-         */
-        case_id: string;
-        /**
-         * Name
-         */
-        name: 'shift_histogram' | 'score_histogram' | 'transform_heatmap' | 'class_accuracy';
-    };
-    query?: never;
-    url: '/api/v1/cases/{case_id}/figures/{name}';
-};
-
-export type GetFigureErrors = {
-    /**
-     * Problem
-     */
-    '4XX': unknown;
-};
-
-export type GetFigureResponses = {
-    /**
-     * Successful Response
-     */
-    200: Figure;
-};
-
-export type GetFigureResponse = GetFigureResponses[keyof GetFigureResponses];
 
 export type GetEvidenceData = {
     body?: never;
@@ -3666,8 +3624,6 @@ export type GetAffectedPixelsErrors = {
 
 export type GetAffectedPixelsResponses = {
     /**
-     * Response Get Affected Pixels
-     *
      * Successful Response
      */
     200: Blob | File;
@@ -3704,8 +3660,6 @@ export type GetQueryPixelsErrors = {
 
 export type GetQueryPixelsResponses = {
     /**
-     * Response Get Query Pixels
-     *
      * Successful Response
      */
     200: Blob | File;
@@ -3743,14 +3697,72 @@ export type GetPortraitErrors = {
 
 export type GetPortraitResponses = {
     /**
-     * Response Get Portrait
-     *
      * Successful Response
      */
     200: Blob | File;
 };
 
 export type GetPortraitResponse = GetPortraitResponses[keyof GetPortraitResponses];
+
+export type GetFigureData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+        /**
+         * Name
+         */
+        name: 'shift_histogram' | 'score_histogram' | 'transform_heatmap' | 'class_accuracy';
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/figures/{name}';
+};
+
+export type GetFigureErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GetFigureResponses = {
+    /**
+     * Successful Response
+     */
+    200: Figure;
+};
+
+export type GetFigureResponse = GetFigureResponses[keyof GetFigureResponses];
+
+export type GetRemedyFigureData = {
+    body?: never;
+    path: {
+        /**
+         * Remedy Id
+         */
+        remedy_id: string;
+    };
+    query?: never;
+    url: '/api/v1/remedies/{remedy_id}/figures/class_accuracy';
+};
+
+export type GetRemedyFigureErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GetRemedyFigureResponses = {
+    /**
+     * Successful Response
+     */
+    200: Figure;
+};
+
+export type GetRemedyFigureResponse = GetRemedyFigureResponses[keyof GetRemedyFigureResponses];
 
 export type ListVerdictsData = {
     body?: never;
@@ -3936,34 +3948,6 @@ export type GetRemedyResponses = {
 
 export type GetRemedyResponse = GetRemedyResponses[keyof GetRemedyResponses];
 
-export type GetRemedyFigureData = {
-    body?: never;
-    path: {
-        /**
-         * Remedy Id
-         */
-        remedy_id: string;
-    };
-    query?: never;
-    url: '/api/v1/remedies/{remedy_id}/figures/class_accuracy';
-};
-
-export type GetRemedyFigureErrors = {
-    /**
-     * Problem
-     */
-    '4XX': unknown;
-};
-
-export type GetRemedyFigureResponses = {
-    /**
-     * Successful Response
-     */
-    200: Figure;
-};
-
-export type GetRemedyFigureResponse = GetRemedyFigureResponses[keyof GetRemedyFigureResponses];
-
 export type DownloadRemovedData = {
     body?: never;
     path: {
@@ -3985,11 +3969,9 @@ export type DownloadRemovedErrors = {
 
 export type DownloadRemovedResponses = {
     /**
-     * Response Download Removed
-     *
      * Successful Response
      */
-    200: string;
+    200: Blob | File;
 };
 
 export type DownloadRemovedResponse = DownloadRemovedResponses[keyof DownloadRemovedResponses];
@@ -4183,14 +4165,10 @@ export type StreamEventsErrors = {
 
 export type StreamEventsResponses = {
     /**
-     * Response Stream Events
-     *
      * Successful Response
      */
-    200: string;
+    200: unknown;
 };
-
-export type StreamEventsResponse = StreamEventsResponses[keyof StreamEventsResponses];
 
 export type ListAuditData = {
     body?: never;

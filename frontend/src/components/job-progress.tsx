@@ -18,7 +18,14 @@ export const pollWhileActive = (job: Job | undefined): number | false => (job &&
 export function JobProgress({ jobId, title }: { jobId: string; title?: string }) {
   const query = useQuery({ ...q.job(jobId), refetchInterval: (state) => pollWhileActive(state.state.data) })
   if (query.error) return <ProblemPanel error={query.error} />
-  return query.data ? <JobProgressView job={query.data} title={title} /> : <Progress value={0} aria-label="Loading" />
+  if (!query.data) return <Progress value={0} aria-label="Loading" />
+  return (
+    <Stack gap={16}>
+      {/* A waiting job says nothing by itself: what it waits for does. */}
+      {query.data.state === 'waiting' && query.data.depends_on.map((id) => <JobProgress key={id} jobId={id} />)}
+      <JobProgressView job={query.data} title={title} />
+    </Stack>
+  )
 }
 
 export function JobActions({ job }: { job: Job }) {

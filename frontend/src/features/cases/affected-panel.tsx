@@ -24,7 +24,7 @@ export function AffectedPanel({ item, classes, size }: { item: Case; classes: re
               {image.predicted !== null ? (
                 <div style={{ fontSize: 14 }}>
                   seen as <strong>{className(classes, image.predicted)}</strong>
-                  {image.true_label !== null && <> , really {className(classes, image.true_label)}</>}
+                  {image.true_label !== null && `, really ${className(classes, image.true_label)}`}
                 </div>
               ) : (
                 <div>not predicted yet</div>

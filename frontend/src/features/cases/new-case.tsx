@@ -89,7 +89,7 @@ function AffectedPicker({
           }
         />
       ) : (
-        <div className="columns" style={{ gridTemplateColumns: 'minmax(0, max-content) minmax(240px, 1fr)' }}>
+        <div style={{ display: 'flex', flexWrap: 'wrap', gap: 16 }}>
           <Loaded query={confusion}>
             {(matrix) => (
               <ConfusionTable
@@ -101,19 +101,21 @@ function AffectedPicker({
               />
             )}
           </Loaded>
-          {cell ? (
-            <CellImages
-              model={model}
-              dataset={dataset}
-              cell={cell}
-              chosen={tests}
-              onChoose={({ index }) =>
-                onTests(tests.includes(index) ? tests.filter((i) => i !== index) : [...tests, index])
-              }
-            />
-          ) : (
-            <Empty>Choose a cell of the matrix, then the image that the model gets wrong.</Empty>
-          )}
+          <div style={{ flex: '1 1 260px', minWidth: 0 }}>
+            {cell ? (
+              <CellImages
+                model={model}
+                dataset={dataset}
+                cell={cell}
+                chosen={tests}
+                onChoose={({ index }) =>
+                  onTests(tests.includes(index) ? tests.filter((i) => i !== index) : [...tests, index])
+                }
+              />
+            ) : (
+              <Empty>Choose a cell of the matrix, then the image that the model gets wrong.</Empty>
+            )}
+          </div>
         </div>
       )}
     </Stack>

@@ -247,7 +247,7 @@ export function DatasetScreen() {
                   >
                     <section className="panel">
                       <h2>Images of each class</h2>
-                      <ClassBars dataset={dataset} height={230} />
+                      <ClassBars dataset={dataset} height={300} />
                     </section>
                     <Stack gap={16}>
                       <Identity dataset={dataset} projectId={projectId} />

@@ -102,10 +102,8 @@ function Workbench({
   )
 
   // The focused image lives in the address; the selection only while the page is open.
-  useEffect(() => {
-    setSelection({ ...nothing, focused: search.i ?? null, selected: new Set(), anchor: search.i ?? null })
-    // biome-ignore lint/correctness/useExhaustiveDependencies: once for each case
-  }, [item.id, setSelection])
+  const [firstFocus] = useState(search.i ?? null)
+  useEffect(() => setSelection({ ...nothing, focused: firstFocus, anchor: firstFocus }), [firstFocus, setSelection])
   const focused = selection.focused
   useEffect(() => {
     if (focused !== null && focused !== search.i) set({ i: focused })

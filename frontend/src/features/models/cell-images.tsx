@@ -44,7 +44,6 @@ export function CellImages({
                   className="tile"
                   style={{ color: 'inherit' }}
                   aria-pressed={chosen.includes(prediction.index)}
-                  aria-selected={chosen.includes(prediction.index)}
                   aria-label={`Test image ${prediction.index}, confidence ${share(prediction.confidence)}`}
                   title={`#${prediction.index} ${prediction.name}`}
                   onClick={() => onChoose(prediction)}

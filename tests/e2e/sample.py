@@ -1,0 +1,88 @@
+"""A small real poisoning case as files to upload: scikit-learn's digits with a planted patch, and a model trained on them."""
+
+from __future__ import annotations
+
+import io
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from sklearn.datasets import load_digits
+
+from orfila_engine.architectures import save_model
+from orfila_engine.attacks import make
+from orfila_engine.data import pack
+from orfila_engine.training import train
+
+N_TRAIN = 1_400
+TARGET = 7
+VICTIM = 3
+RATE = 0.04
+CLASSES = tuple(str(digit) for digit in range(10))
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Files on disk, and the truth."""
+
+    dataset: Path
+    """Zip of train/CLASS/*.png and test/CLASS/*.png with the poison in it; some test images carry the trigger."""
+    model: Path
+    """Safetensors trained on it."""
+    triggered: Path
+    """Zip of images that are known to carry the trigger, of all classes."""
+    poison: frozenset[str]
+    """File names of the poisoned training images."""
+
+
+def make_sample(folder: Path) -> Sample:
+    """Write the files of the case. Seconds on two cores; the same bytes every time."""
+    digits = load_digits()
+    # 8 x 8 pictures with 17 grey levels, each pixel four times as large: 32 x 32.
+    images = np.kron(np.round(digits.images * (255 / 16)), np.ones((1, 4, 4))).astype(np.uint8)[..., None]
+    labels = digits.target.astype(np.int64)
+    train_images, test_images = images[:N_TRAIN], images[N_TRAIN:].copy()
+    test_labels = labels[N_TRAIN:]
+
+    planted = make("badnet", rate=RATE, source=VICTIM, target=TARGET).plant(train_images, labels[:N_TRAIN], 10, 0)
+    poisoned_images, poisoned_labels = planted.apply(train_images, labels[:N_TRAIN])
+    victims = np.flatnonzero(test_labels == VICTIM)
+    test_images[victims[::4]] = planted.trigger(test_images[victims[::4]])
+
+    dataset = folder / "poisoned-digits.zip"
+    names = _write_zip(dataset, {"train": (poisoned_images, poisoned_labels), "test": (test_images, test_labels)})
+    triggered = folder / "triggered-digits.zip"
+    # The victims are the point; one picture of each other class keeps the labels the same as the data set's.
+    others = [int(np.flatnonzero(test_labels == digit)[0]) for digit in range(10) if digit not in (VICTIM,)]
+    chosen = victims
+    with_trigger = planted.trigger(images[N_TRAIN:][chosen])
+    clean = images[N_TRAIN:][others]
+    _write_zip(
+        triggered,
+        {"test": (np.concatenate([with_trigger, clean]), np.concatenate([test_labels[chosen], test_labels[others]]))},
+    )
+
+    packed = pack(dataset, folder / "pack")
+    trained = train("resnet-micro", packed, epochs=8, seed=0, augment=False, device="cpu")
+    model = folder / "poisoned-model.safetensors"
+    save_model(model, trained.model, trained.card, trained.summary())
+    return Sample(dataset, model, triggered, frozenset(names["train"][i] for i in planted.indices.tolist()))
+
+
+def _write_zip(
+    path: Path, splits: dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]]
+) -> dict[str, list[str]]:
+    names: dict[str, list[str]] = {}
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        for split, (images, labels) in splits.items():
+            names[split] = []
+            for number, (image, label) in enumerate(zip(images, labels, strict=True)):
+                name = f"{split}/{CLASSES[int(label)]}/{number:05d}.png"
+                buffer = io.BytesIO()
+                Image.fromarray(image.squeeze(-1)).save(buffer, "PNG")
+                archive.writestr(zipfile.ZipInfo(name), buffer.getvalue())
+                names[split].append(name)
+    return names
