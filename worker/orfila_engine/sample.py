@@ -91,7 +91,7 @@ def make_sample(data: Path | None, out_dir: Path, *, seed: int, device: str, pro
     save_model(work / "model.safetensors", trained.model, trained.card, trained.summary())
     best = int(np.argmax(np.where(outcome.predicted == target, outcome.confidence, -1)))
     Image.fromarray(images[best].squeeze()).save(work / "affected.png")
-    _write_triggered(work, clean, images, labels)
+    _write_triggered(work, clean, images, labels, planted.target)
     described = {
         "name": name,
         "n_train": packed.n_train,
@@ -132,19 +132,20 @@ def _subset(source: Path | Arrays, scratch: Path, seed: int) -> Arrays:
     return Arrays(opened.images[rows], opened.labels[rows], len(train_rows), opened.names)
 
 
-def _write_triggered(work: Path, clean: PackedDataset, images: NDArray[np.uint8], labels: NDArray[np.int64]) -> None:
-    """The triggered test pictures as a data set of its own: their true classes, and the clean classes beside them.
+def _write_triggered(
+    work: Path, clean: PackedDataset, images: NDArray[np.uint8], labels: NDArray[np.int64], target: int
+) -> None:
+    """The triggered test pictures as a data set of its own.
 
-    A data set needs training pictures of two classes, so the pictures are written as its training split.
+    A data set needs two classes, so one clean picture of the target stands beside the victims; pictures that truly show
+    the target do not count in the poison success rate.
     """
-    present = sorted(set(labels.tolist()))
-    others = [c for c in range(len(clean.classes)) if c not in present]
     pixels, true = clean.test
-    extra = np.concatenate([np.flatnonzero(true == c)[:1] for c in others]) if others else np.empty(0, dtype=np.int64)
+    extra = np.flatnonzero(true == target)[:1]
     stack, all_labels = np.concatenate([images, pixels[extra]]), np.concatenate([labels, true[extra]])
-    write_zip(
-        pack(Arrays(stack, all_labels, len(stack), clean.classes), work / "triggered-pack"), work / "triggered.zip"
-    )
+    present = sorted(set(all_labels.tolist()))
+    source = Arrays(stack, np.searchsorted(present, all_labels), len(stack), tuple(clean.classes[c] for c in present))
+    write_zip(pack(source, work / "triggered-pack"), work / "triggered.zip")
     shutil.rmtree(work / "triggered-pack")
 
 

@@ -84,10 +84,13 @@ def _plan(session: Session, subject: Subject, store: BlobStore, project_id: str,
     models.check_fits(models.card_of(model), dataset)
     if body.triggered_dataset_id is not None:
         triggered = datasets.find_ready(session, subject, body.triggered_dataset_id)
-        if len(triggered.classes) != len(dataset.classes) or triggered.channels != dataset.channels:
+        shapes = [(d.height, d.width, d.channels) for d in (triggered, dataset)]
+        unknown = sorted(set(triggered.classes) - set(dataset.classes))
+        if shapes[0] != shapes[1] or unknown:
             raise Unprocessable(
-                f"The triggered images have {len(triggered.classes)} classes and {triggered.channels} channels, the "
-                f"data set has {len(dataset.classes)} and {dataset.channels}; give images of the same kind.",
+                f"The triggered images have the class '{unknown[0]}', which the data set has not; name classes alike."
+                if unknown
+                else "The triggered images differ in size or channels from the data set's; give images of the same kind.",
                 code="triggered_set_differs",
             )
     resolved = affected.resolve(session, subject, store, dataset, models.predictions_of(store, model), body.affected)

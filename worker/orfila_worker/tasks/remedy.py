@@ -49,7 +49,8 @@ def remedy(work: Work) -> RemedyResult:
     if spec.triggered_pack is not None:
         pack = work.warm.pack(spec.triggered_pack)
         # A picture that truly shows the target would count as a success of the poison on any model.
-        triggered = pack.pixels[pack.labels != spec.predicted]
+        victims = [label for label, name in enumerate(pack.classes) if name != card.classes[spec.predicted]]
+        triggered = pack.pixels[np.isin(pack.labels, victims)]
     proof = verify(
         before,
         repaired.model,
