@@ -90,7 +90,7 @@ def _plan(session: Session, subject: Subject, store: BlobStore, project_id: str,
             raise Unprocessable(
                 f"The triggered images have the class '{unknown[0]}', which the data set has not; name classes alike."
                 if unknown
-                else "The triggered images differ in size or channels from the data set's; give images of the same kind.",
+                else "The triggered images differ in size or channels from the data set's; give such images.",
                 code="triggered_set_differs",
             )
     resolved = affected.resolve(session, subject, store, dataset, models.predictions_of(store, model), body.affected)
