@@ -43,7 +43,6 @@ from orfila_engine.questions import Asked, Suspects, ask, suspects_of
 from orfila_engine.training import check_fit
 
 Rule = Literal["collapse", "paper"]
-_HALF_MAX = 65_504
 
 
 @dataclass(frozen=True)
@@ -264,8 +263,7 @@ def _write_scores(folder: Path, packed: PackedDataset, scores: _Scores) -> None:
         | {name: pa.array(column) for name, column in scores.columns.items()}
     )
     pq.write_table(table, folder / "scores.parquet", compression="zstd", compression_level=1)
-    half = np.clip(scores.shifts, -_HALF_MAX, _HALF_MAX).astype(np.float16)
-    np.save(folder / "shifts.npy", half[0] if len(half) == 1 else half)
+    np.save(folder / "shifts.npy", scores.shifts[0] if len(scores.shifts) == 1 else scores.shifts)
 
 
 def _write_queries(folder: Path, asked: Sequence[Asked], affected: Sequence[dict[str, Any]]) -> None:

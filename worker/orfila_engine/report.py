@@ -30,7 +30,7 @@ class _Content:
     queries: list[dict[str, Any]]
     query_images: NDArray[np.uint8]
     columns: dict[str, NDArray[Any]]
-    shifts: NDArray[np.float16]
+    shifts: NDArray[np.float32]
     """[A, n, n_b]"""
 
 
@@ -177,12 +177,12 @@ def _mean(packed: PackedDataset, rows: NDArray[np.int64]) -> NDArray[np.float64]
 def _provenance(summary: dict[str, Any]) -> str:
     evidence = summary["evidence"]
     prose = (
-        "Delta-Influence (arXiv 2411.13731): the affected image is transformed until its link to the poison "
-        "breaks, and the influence of poisoned training images on it collapses. A mixture of two normal distributions over the "
+        "Delta-Influence (arXiv 2411.13731): the affected image is transformed until its link to the poison breaks; "
+        "the influence of poisoned training images on it collapses. A mixture of two normal distributions over the "
         f"suspects' collapse scores gives each a posterior; above {summary['threshold']} it is flagged. Estimated "
-        "precision and recall follow from the posteriors; nobody has judged these images yet. The p-value compares the "
-        f"gain in BIC for each suspect, here {evidence['statistic']:.3f}, with {evidence['n_reference']} ordinary test "
-        "images of the same model."
+        "precision and recall follow from the posteriors; nobody has judged these images yet. The p-value compares "
+        f"the gain in BIC for each suspect, here {evidence['statistic']:.3f}, with that of {evidence['n_reference']} "
+        "ordinary test images of the same model."
     )
     blocks = [_table("Parameters", summary["parameters"]), _table("Digests (SHA-256)", summary["digests"])]
     blocks += [_table("Seconds", summary["seconds"]), _table("Versions", summary["versions"])]

@@ -47,7 +47,8 @@ def histogram(rest: NDArray[Any], flagged: NDArray[Any], axis: str) -> str:
         for t in ticks
     )
     marks = "".join(
-        f'<text x="{_LEFT + share * plot_width:.1f}" y="{_HEIGHT - _BOTTOM + 16}" text-anchor="middle">'
+        f'<text x="{_LEFT + share * plot_width:.1f}" y="{_HEIGHT - _BOTTOM + 16}" '
+        f'text-anchor="{"end" if share == 1 else "middle"}">'
         f"{low + share * (edges[-1] - low):.2f}</text>"
         for share in (0.0, 0.25, 0.5, 0.75, 1.0)
     )
