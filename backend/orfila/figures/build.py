@@ -123,7 +123,7 @@ def _histogram(scores: Scores, values: NDArray[np.float32], line: float, axis: s
         [
             go.Bar(
                 x=centres,
-                y=np.histogram(inside[mask], edges)[0],
+                y=np.histogram(inside[mask], edges)[0].tolist(),  # Plotly would encode an array
                 width=float(edges[1] - edges[0]),
                 name=name,
                 marker_color=colour,

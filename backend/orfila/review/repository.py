@@ -23,7 +23,7 @@ def current(session: Session, case_id: str) -> Sequence[tuple[Verdict, str]]:
         select(Verdict, User.name)
         .join(User, User.id == Verdict.reviewer_id)
         .where(Verdict.case_id == case_id, Verdict.current, Verdict.verdict.is_not(None))
-        .order_by(Verdict.image_index, Verdict.id)
+        .order_by(Verdict.image_index, User.name)
     )
     return [(v, name) for v, name in session.execute(query)]
 
