@@ -62,9 +62,9 @@ frontend/node_modules/.installed: frontend/package-lock.json | .venv/.installed
 $(UI): $(UI_SOURCES) frontend/node_modules/.installed
 	cd frontend && npm run build
 
-# Writes the exact pins of this .venv, without addresses. What torch itself pins (CUDA libraries) is left to torch.
+# Resolves pyproject.toml anew and writes the exact pins.
 lock: .venv/.installed
-	$(BIN)/pip freeze --exclude-editable | grep -viE '^(nvidia-|cuda-|triton==)' > requirements.lock
+	$(BIN)/python .ci/lock
 
 clean:
 	rm -rf .venv frontend/node_modules backend/orfila/static/ui
