@@ -51,4 +51,8 @@ class Query:
 def queries(store: BlobStore, case: Case) -> list[list[Query]]:
     """For each affected image its n_b queries."""
     content: Any = columns.json_file(store, file_of(case, "queries.json"))
-    return [[Query(q["transform"], int(q["label"])) for q in affected["queries"]] for affected in content]
+    return [
+        # The engine's first query is the affected image as it is; it has no shift.
+        [Query(q["transform"], int(q["label"])) for q in affected["queries"] if q["transform"] != "none"]
+        for affected in content
+    ]
