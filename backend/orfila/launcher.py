@@ -136,7 +136,7 @@ class Launcher:
             flag = self._run / f"{queues.partition(',')[0]}.ready"
             flag.unlink(missing_ok=True)
             command = [*_ORFILA, "worker", "--queues", queues, "--device", self._settings.device]
-            environment = {"OMP_NUM_THREADS": threads, "ORFILA_READY_FILE": str(flag)}
+            environment = {"OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "PASSIVE", "ORFILA_READY_FILE": str(flag)}
             parts.append(Part(name, command, flag.exists, environment))
         parts.append(Part("sweeper", [*_ORFILA, "sweeper"], lambda: True))
         return parts

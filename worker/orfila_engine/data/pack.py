@@ -352,8 +352,8 @@ def _write_atlases(part: Path, pixels: NDArray[np.uint8]) -> dict[str, int]:
     count = -(-n // per_sheet)
     for number in range(count):
         block = pixels[number * per_sheet : (number + 1) * per_sheet]
-        rows = -(-len(block) // ATLAS_EDGE)
-        sheet = np.zeros((rows * tile, ATLAS_EDGE * tile, channels), dtype=np.uint8)
+        # Every sheet has the full size, the last one too: whoever scales it must not have to know how full it is.
+        sheet = np.zeros((ATLAS_EDGE * tile, ATLAS_EDGE * tile, channels), dtype=np.uint8)
         for i, image in enumerate(block):
             thumb = _thumbnail(image, tile)
             top, left = (i // ATLAS_EDGE) * tile, (i % ATLAS_EDGE) * tile
