@@ -2,7 +2,8 @@
 
 Speed comes from what is not done. Weights need no gradient, so autograd forms none; nothing is differentiated before
 the first indexed layer; batch normalisation is folded away; a projected input P_A a_p is a convolution with P_A as its
-weights, so no patches are unfolded; the order of each product is the one with fewer multiplications.
+weights, so no patches are unfolded, and it is made when the output gradient arrives, so that it is used while it is in
+the cache; the order of each product is the one with fewer multiplications.
 """
 
 from __future__ import annotations
@@ -21,7 +22,17 @@ from torch import Tensor, nn
 from orfila_engine.devices import mixed_precision
 from orfila_engine.gradients.attention import expose_attention
 from orfila_engine.gradients.folding import fold_batchnorm
-from orfila_engine.gradients.layers import IndexedLayer, Layer, LeftOut, fan_in, fan_out, find_layers, left_out, trace
+from orfila_engine.gradients.layers import (
+    IndexedLayer,
+    Layer,
+    LeftOut,
+    Trace,
+    fan_in,
+    fan_out,
+    find_layers,
+    left_out,
+    trace,
+)
 from orfila_engine.gradients.objectives import Objective, cross_entropy
 from orfila_engine.gradients.random import projection
 
@@ -153,7 +164,7 @@ class GradientProjector:
             three, _ = trace(model, example)
             names, reasons = find_layers(model, two, three)
             self._check_single_output(model(example[:2]))
-            chosen = self._choose(names, {n: two[n].one_vector for n in names})
+            chosen = self._choose(names, two)
             reasons |= {n: f"only these layers were asked for: {self.spec.layers}" for n in names if n not in chosen}
             original = dict(model.named_modules())
             folded, scales = fold_batchnorm(model, pairs, example)
@@ -161,15 +172,13 @@ class GradientProjector:
         self._anchor = torch.zeros((), device=self.device, dtype=self._dtype, requires_grad=True)
         self._gradients: dict[str, Tensor] | None = None
         self._n = 0
-        self._hooked = self._hook(chosen, original, scales, {n: two[n].one_vector for n in names})
+        self._hooked = self._hook(chosen, original, scales, two)
         # A layer whose output never reaches the logits (an auxiliary head) would be zero for every image.
         reached = self._layers_reached(example[:2])
         for name in [h.info.name for h in self._hooked if h.info.name not in reached]:
             reasons[name] = "its output has no effect on the logits"
         if len(reached) < len(self._hooked):
-            self._hooked = self._hook(
-                [n for n in chosen if n in reached], original, scales, {n: two[n].one_vector for n in names}
-            )
+            self._hooked = self._hook([n for n in chosen if n in reached], original, scales, two)
         if not self._hooked:
             raise ValueError(
                 "the model has no Conv2d or Linear layer that can be indexed; choose an architecture built of them"
@@ -218,16 +227,16 @@ class GradientProjector:
     def _layers_reached(self, x: Tensor) -> set[str]:
         return set(self._run(x, torch.zeros(len(x), dtype=torch.long, device=self.device), cross_entropy))
 
-    def _choose(self, names: list[str], one_vector: dict[str, bool]) -> list[str]:
+    def _choose(self, names: list[str], traces: dict[str, Trace]) -> list[str]:
         if self.spec.layers == "later-half":
             return names[len(names) // 2 :]
         if self.spec.layers == "classifier":
-            vectors = [n for n in names if one_vector[n]]
+            vectors = [n for n in names if traces[n].one_vector]
             return (vectors or names)[-1:]
         return names
 
     def _hook(
-        self, names: list[str], original: dict[str, nn.Module], scales: dict[str, Tensor], one_vector: dict[str, bool]
+        self, names: list[str], original: dict[str, nn.Module], scales: dict[str, Tensor], traces: dict[str, Trace]
     ) -> list[_Hooked]:
         """Register the hooks of `names` in the folded model, after removing those of an earlier choice.
 
@@ -243,7 +252,7 @@ class GradientProjector:
             assert isinstance(before, Layer)
             assert isinstance(layer, Layer)
             is_conv = isinstance(layer, nn.Conv2d)
-            k_in = self.spec.k_in if is_conv or not one_vector[name] else self.spec.k_in_vector
+            k_in = self.spec.k_in if is_conv or not traces[name].one_vector else self.spec.k_in_vector
             info = IndexedLayer(
                 name=name,
                 kind="conv2d" if is_conv else "linear",
@@ -286,17 +295,20 @@ class GradientProjector:
         if self._gradients is None:
             return None
         x: Tensor = args[0] if args else kwargs["input"]
-        with torch.no_grad():
-            a = hooked.project_input(x, self._n)
         if not output.requires_grad:
             output = _NeedGradient.apply(output, self._anchor)
         # On the tensor, not on the module: it sees the gradient before any in-place operation that follows.
-        output.register_hook(partial(self._on_gradient, hooked, a))  # type: ignore[no-untyped-call]
+        output.register_hook(partial(self._on_gradient, hooked, x.detach(), x._version))  # type: ignore[no-untyped-call]
         return output
 
-    def _on_gradient(self, hooked: _Hooked, a: Tensor, b: Tensor) -> None:
+    def _on_gradient(self, hooked: _Hooked, x: Tensor, version: int, b: Tensor) -> None:
+        """x: the layer's input, `version` when the layer used it; b: the gradient at its output."""
         assert self._gradients is not None
         with torch.no_grad():
+            # No model that was trained by autograd changes a layer's input in place afterwards.
+            assert x._version == version
+            with mixed_precision(self.device):
+                a = hooked.project_input(x, self._n)
             b = hooked.output_positions(b, self._n)
             p_b = None if hooked.p_b is None else hooked.p_b.to(b.dtype)
             g = contract(b, a.to(b.dtype), p_b, hooked.groups).to(self._dtype)
