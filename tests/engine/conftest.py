@@ -42,6 +42,6 @@ def drilled(digits: PackedDataset, tmp_path_factory: pytest.TempPathFactory) -> 
         BadNet(rate=0.02, source=5, target=0),
         out_dir=Path(tmp_path_factory.mktemp("drill")),
         architecture="resnet-nano",
-        epochs=12,
+        epochs=15,
         device="cpu",
     )

@@ -98,9 +98,7 @@ def calibrate(
     """
     pixels, labels = packed.test
     if len(labels) < MIN_REFERENCE:
-        raise ValueError(
-            f"the data set has {len(labels)} test images; the evidence test needs {MIN_REFERENCE} or more"
-        )
+        raise ValueError(f"the data set has {len(labels)} test images; the evidence test needs {MIN_REFERENCE} or more")
     evaluation = evaluate(model, card, pixels, labels, device="cpu", progress=part(progress, 0, 0.2))
     chosen = choose_reference(evaluation, n_reference, seed)
     _, train_labels = packed.train

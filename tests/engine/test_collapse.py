@@ -1,0 +1,144 @@
+"""The mixture, the collapse score and the paper rule, on fingerprints whose answer is known."""
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from sklearn.mixture import GaussianMixture
+
+from orfila_engine.collapse import collapse, paper_rule, query_direction
+from orfila_engine.estimates import estimate_precision, estimate_recall
+from orfila_engine.mixture import fit
+
+D = 64
+
+
+def two_groups(n_clean: int, n_poison: int, gap: float, seed: int = 0) -> tuple[NDArray[np.float16], NDArray[np.bool_]]:
+    """Clean fingerprints around 0, poison around gap x one direction; shuffled."""
+    rng = np.random.default_rng(seed)
+    rows = rng.standard_normal((n_clean + n_poison, D))
+    truth = np.zeros(len(rows), dtype=bool)
+    truth[rng.permutation(len(rows))[:n_poison]] = True
+    rows[truth, 0] += gap
+    return rows.astype(np.float16), truth
+
+
+def self_influence(rows: NDArray[np.float16]) -> NDArray[np.float32]:
+    return np.square(rows.astype(np.float32)).sum(1)
+
+
+def test_the_mixture_agrees_with_scikit_learn() -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(0, 1, 900), rng.normal(5, 0.5, 100)])
+    mine = fit(x)
+    theirs = GaussianMixture(2, tol=1e-9, max_iter=500, n_init=3, random_state=0).fit(x[:, None])
+    upper = int(np.argmax(theirs.means_))
+    assert mine.upper_mean == pytest.approx(theirs.means_[upper, 0], abs=1e-2)
+    assert mine.upper_weight == pytest.approx(theirs.weights_[upper], abs=1e-3)
+    assert mine.posterior(x) == pytest.approx(theirs.predict_proba(x[:, None])[:, upper], abs=1e-2)
+    bic = [GaussianMixture(k, tol=1e-9, n_init=3, random_state=0).fit(x[:, None]).bic(x[:, None]) for k in (1, 2)]
+    assert mine.gain == pytest.approx((bic[0] - bic[1]) / len(x), abs=1e-2)
+
+
+@pytest.mark.parametrize("deviations", [(1.0, 0.2), (0.2, 1.0), (0.5, 0.5)])
+def test_the_posterior_never_falls_as_the_score_rises(deviations: tuple[float, float]) -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(0, deviations[0], 500), rng.normal(2, deviations[1], 100)])
+    posterior = fit(x).posterior(np.linspace(-20, 20, 2_000))
+    assert np.all(np.diff(posterior) >= -1e-12)
+
+
+def test_one_group_gains_nothing_and_equal_scores_do_not_break() -> None:
+    assert fit(np.random.default_rng(0).normal(size=1_000)).gain < 0.01
+    assert np.isfinite(fit(np.zeros(50)).gain)
+
+
+def test_refinement_finds_the_poison_from_a_poor_direction() -> None:
+    rows, truth = two_groups(950, 50, gap=8)
+    rng = np.random.default_rng(1)
+    start = rng.standard_normal(D)
+    start[0] = 3 * np.linalg.norm(start[1:]) / np.sqrt(D)
+    start = (start / np.linalg.norm(start)).astype(np.float32)
+    suspects = np.arange(1_000)
+    rough = collapse(rows, self_influence(rows), suspects, start, n_refinements=0)
+    fine = collapse(rows, self_influence(rows), suspects, start)
+    assert (rough.posterior > 0.9)[truth].mean() < 0.9
+    assert np.array_equal(fine.posterior > 0.9, truth)
+    assert abs(fine.direction[0]) > abs(start[0])
+    assert np.array_equal(rough.score, fine.initial_score)
+    assert fine.statistic > rough.statistic
+
+
+def test_a_clean_majority_on_top_is_no_evidence() -> None:
+    rows, _ = two_groups(200, 800, gap=8)
+    direction = np.eye(D, dtype=np.float32)[0]
+    assert collapse(rows, self_influence(rows), np.arange(1_000), direction).statistic == 0
+
+
+def test_few_suspects_give_no_mixture() -> None:
+    rows, _ = two_groups(5, 2, gap=8)
+    result = collapse(rows, self_influence(rows), np.arange(7), np.eye(D, dtype=np.float32)[0])
+    assert (result.mixture, result.statistic) == (None, 0.0)
+    assert not result.posterior.any()
+
+
+def test_verdicts_replace_posteriors_and_turn_the_direction() -> None:
+    rows, truth = two_groups(900, 100, gap=2.5)
+    direction = np.eye(D, dtype=np.float32)[1]
+    known = np.flatnonzero(truth)[:30], np.flatnonzero(~truth)[:30]
+    blind = collapse(rows, self_influence(rows), np.arange(1_000), direction)
+    told = collapse(
+        rows,
+        self_influence(rows),
+        np.arange(1_000),
+        direction,
+        confirmed_poison=known[0].tolist(),
+        confirmed_clean=known[1].tolist(),
+    )
+    assert np.all(told.posterior[known[0]] == 1)
+    assert np.all(told.posterior[known[1]] == 0)
+    assert abs(told.direction[0]) > abs(blind.direction[0])
+
+
+def test_the_direction_is_minus_the_mean_shift() -> None:
+    rng = np.random.default_rng(0)
+    queries = rng.standard_normal((51, D)).astype(np.float32)
+    rows = rng.standard_normal((20, D)).astype(np.float32)
+    influence = rows @ queries.T
+    shift = (influence[:, 1:] - influence[:, :1]).mean(1)
+    along = rows @ query_direction([queries])
+    assert np.corrcoef(along, -shift)[0, 1] > 0.9999
+    several = query_direction([queries, 100 * queries[::-1]])
+    assert np.linalg.norm(several) == pytest.approx(1)
+
+
+def test_the_paper_rule_counts() -> None:
+    shifts = np.full((4, 50), -1.0, dtype=np.float32)
+    shifts[1, 0] = 1
+    shifts[2, :2] = 1
+    shifts[3] = 0
+    count, flagged = paper_rule(shifts)
+    assert count.tolist() == [50, 49, 48, 0]
+    assert flagged.tolist() == [True, True, False, False]
+    assert paper_rule(shifts, n_tolerate=2)[1].tolist() == [True, True, True, False]
+    assert paper_rule(shifts, threshold=-2)[0].tolist() == [0, 0, 0, 0]
+
+
+def test_estimates_cover_the_truth_of_draws_from_the_posteriors() -> None:
+    rng = np.random.default_rng(0)
+    posterior = rng.beta(0.3, 0.6, 500).astype(np.float32)
+    flagged = posterior > 0.5
+    precision, recall = estimate_precision(posterior, flagged), estimate_recall(posterior, flagged)
+    inside = np.zeros(2)
+    for _ in range(1_000):
+        truth = rng.random(500) < posterior
+        hits = (truth & flagged).sum()
+        for k, (value, estimate) in enumerate(((hits / flagged.sum(), precision), (hits / truth.sum(), recall))):
+            inside[k] += estimate.low <= value <= estimate.high  # type: ignore[operator]
+    assert np.all(inside / 1_000 > 0.93)
+    assert np.all(inside / 1_000 < 0.97)
+
+
+def test_nothing_flagged_gives_no_precision() -> None:
+    nothing = np.zeros(3, dtype=bool)
+    assert estimate_precision(np.array([0.1, 0.2, 0.3], np.float32), nothing).value is None
+    assert estimate_recall(np.zeros(3, np.float32), nothing).value is None
