@@ -1,5 +1,5 @@
 // Copying: digests, the address of a view, the same question as a curl command.
-import { Button, CopyButton, Menu, Tooltip, UnstyledButton } from '@mantine/core'
+import { ActionIcon, CopyButton, Menu, Tooltip, UnstyledButton } from '@mantine/core'
 import { notifications } from '@mantine/notifications'
 import { shortDigest } from '@/lib/format'
 import { LinkIcon } from './icons'
@@ -32,9 +32,9 @@ export function CopyMenu({ path }: { path: string }) {
   return (
     <Menu position="bottom-end">
       <Menu.Target>
-        <Button variant="subtle" color="gray" leftSection={<LinkIcon />}>
-          Copy
-        </Button>
+        <ActionIcon variant="subtle" color="gray" size={36} aria-label="Copy link or curl command">
+          <LinkIcon />
+        </ActionIcon>
       </Menu.Target>
       <Menu.Dropdown>
         <Menu.Item onClick={() => copyText(window.location.href, 'Link')}>Link to this view</Menu.Item>

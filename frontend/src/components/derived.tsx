@@ -8,7 +8,13 @@ export function HowObtained({ children, what }: { children: React.ReactNode; wha
   return (
     <Popover width={320} position="bottom" withArrow>
       <Popover.Target>
-        <ActionIcon variant="subtle" color="gray" size="xs" aria-label={`How was ${what} obtained?`}>
+        <ActionIcon
+          variant="subtle"
+          color="gray"
+          size={16}
+          style={{ verticalAlign: 'middle' }}
+          aria-label={`How was ${what} obtained?`}
+        >
           <QuestionIcon />
         </ActionIcon>
       </Popover.Target>

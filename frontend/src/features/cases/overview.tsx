@@ -145,7 +145,7 @@ export function OverviewScreen() {
             <div className="columns" style={{ gridTemplateColumns: 'minmax(0, 1fr) minmax(300px, 400px)' }}>
               <section className="panel">
                 <h2>What the flagged images share</h2>
-                <Portraits caseId={caseId} size={160} />
+                <Portraits caseId={caseId} size={128} />
               </section>
               <Provenance item={found} finding={found.finding} />
             </div>

@@ -207,21 +207,21 @@ function Workbench({
       <div className="workbench-left">
         <section className="panel panel-tight" style={{ display: 'flex', gap: 16, flex: 'none' }} aria-label="Scores">
           <div style={{ flex: 1, minWidth: 0 }}>
-            <div style={{ display: 'flex', gap: 12, alignItems: 'center', marginBottom: 8 }}>
+            <div style={{ display: 'flex', gap: 12, alignItems: 'center', marginBottom: 8, flexWrap: 'wrap' }}>
               <Select
                 aria-label="Score on the axis"
                 size="xs"
-                w={150}
+                w={168}
                 data={axes}
                 value={axis}
                 onChange={(value) => set({ axis: value as Axis, from: undefined, to: undefined })}
               />
-              <span style={{ fontSize: 12, display: 'flex', gap: 12 }} className="quiet">
+              <span style={{ fontSize: 12, display: 'flex', gap: 12, whiteSpace: 'nowrap' }} className="quiet">
                 <span>
-                  <span style={{ color: 'var(--poison)' }}>■</span> beyond the line
+                  <span style={{ color: 'var(--poison)' }}>■</span> beyond
                 </span>
                 <span>
-                  <span style={{ color: 'var(--affected)' }}>■</span> other suspects
+                  <span style={{ color: 'var(--affected)' }}>■</span> suspects
                 </span>
                 <span>
                   <span style={{ color: 'var(--unjudged)' }}>■</span> other labels

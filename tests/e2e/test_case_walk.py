@@ -1,0 +1,131 @@
+"""The product as a person meets it: from two files to a verified repair, by mouse and keyboard, in real Chromium."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+from conftest import Server, Watched
+from playwright.sync_api import Page, expect
+from sample import TARGET, VICTIM, Sample
+
+pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
+
+JOB_MS = 240_000
+"""How long a job may take on a busy machine, milliseconds."""
+
+
+def add_dataset(page: Page, path: str, name: str) -> None:
+    page.get_by_role("link", name=re.compile("^Data sets")).click()
+    page.get_by_label("File to upload: dataset").set_input_files(path)
+    page.get_by_label("Name", exact=False).fill(name)
+    page.get_by_role("button", name="Read data set").click()
+    expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
+    expect(page.get_by_role("heading", name="Intake report")).to_be_visible(timeout=JOB_MS)
+
+
+def add_model(page: Page, path: str, dataset: str) -> None:
+    page.get_by_role("link", name=re.compile("^Models")).click()
+    page.get_by_label("File to upload: model").set_input_files(path)
+    page.get_by_role("combobox", name="Trained on").click()
+    page.get_by_role("option", name=dataset, exact=True).click()
+    page.get_by_role("button", name="Check model").click()
+    expect(page.get_by_role("heading", name="Confusion matrix on the test split")).to_be_visible(timeout=JOB_MS)
+
+
+def open_case(page: Page) -> None:
+    """From the cell of the confusion matrix that holds the triggered test image."""
+    page.get_by_role("button", name=f"images of {VICTIM} predicted as {TARGET}").click()
+    page.get_by_role("button", name=re.compile("^Test image")).first.click()
+    page.get_by_role("button", name="Investigate 1").click()
+    page.get_by_role("combobox", name=re.compile("known to carry the trigger")).click()
+    page.get_by_role("option", name="triggered", exact=True).click()
+    expect(page.get_by_text("training images").first).to_be_visible()
+    page.get_by_role("button", name="Start").click()
+    expect(page.get_by_role("list", name="Where the case stands")).to_be_visible()
+    expect(page.get_by_role("region", name="Finding")).to_be_visible(timeout=JOB_MS)
+
+
+def flagged_count(page: Page) -> int:
+    text = page.get_by_role("tab", name=re.compile("^Flagged")).inner_text()
+    return int(re.sub(r"\D", "", text))
+
+
+def judge_by_keyboard(page: Page) -> None:
+    """Verdicts by key go on to the next image; undo takes the last one back; a text field keeps its letters."""
+    page.get_by_role("gridcell").first.click()
+    judged = page.get_by_role("status").filter(has_text="judged")
+    page.keyboard.press("p")
+    page.keyboard.press("p")
+    page.keyboard.press("c")
+    expect(judged).to_contain_text("3 judged")
+    page.keyboard.press("Control+z")
+    expect(judged).to_contain_text("2 judged")
+    page.keyboard.press("Control+Shift+Z")
+    expect(judged).to_contain_text("3 judged")
+    page.keyboard.press("Control+z")
+    expect(judged).to_contain_text("2 judged")
+    page.get_by_role("combobox", name="Class").focus()
+    page.keyboard.type("c")
+    page.keyboard.press("Escape")
+    expect(judged).to_contain_text("2 judged")
+
+
+def move_threshold(page: Page) -> None:
+    """Dragging the line changes what would be flagged; Reset brings the automatic set back."""
+    automatic = flagged_count(page)
+    slider = page.get_by_role("slider", name="Threshold")
+    box = slider.bounding_box()
+    assert box is not None
+    x, y = box["x"] + box["width"] / 2, box["y"] + box["height"] / 2
+    page.mouse.move(x, y)
+    page.mouse.down()
+    page.mouse.move(x + 30, y, steps=4)
+    assert flagged_count(page) > automatic, "the gallery follows while the line moves"
+    page.mouse.up()
+    page.get_by_role("button", name="Reset threshold").click()
+    expect(page.get_by_role("tab", name=f"Flagged {automatic}")).to_be_visible()
+
+
+def test_a_person_walks_a_case_from_two_files_to_a_verified_repair(
+    server: Server, sample: Sample, watched: Watched
+) -> None:
+    page = watched.page
+    page.goto(server.link)
+    expect(page.get_by_role("heading", name="Inbox")).to_be_visible()
+
+    add_dataset(page, str(sample.dataset), "poisoned")
+    add_dataset(page, str(sample.triggered), "triggered")
+    add_model(page, str(sample.model), "poisoned")
+    open_case(page)
+    expect(page.get_by_role("region", name="Finding")).to_contain_text("poisoning found")
+
+    page.get_by_role("link", name="Evidence", exact=True).click()
+    expect(page.get_by_role("slider", name="Threshold")).to_be_visible(timeout=30_000)
+    # The planted truth: what is flagged is the poison, nearly all of it and hardly anything else.
+    assert abs(flagged_count(page) - len(sample.poison)) <= 2
+    judge_by_keyboard(page)
+    inspector = page.get_by_role("region", name="Inspector")
+    expect(inspector.get_by_role("list", name="Influence shift by transform")).to_be_visible()
+    move_threshold(page)
+
+    page.get_by_role("link", name="Review", exact=True).click()
+    expect(page.get_by_text("flagged images judged")).to_contain_text(f"2 of {len(sample.poison)}")
+
+    page.get_by_role("link", name="Repair", exact=True).click()
+    page.get_by_role("radio", name=re.compile(r"\(EU\)")).check()
+    page.get_by_role("button", name=re.compile("^Remove .* and verify$")).click()
+    proof = page.get_by_role("region", name="Verdict on the repair")
+    expect(proof).to_be_visible(timeout=JOB_MS)
+    expect(proof).to_contain_text("Verified")
+    expect(proof).to_contain_text("1 of 1")
+    expect(proof).to_contain_text(re.compile(r"Poison success rate.*→ 0\.0 %", re.DOTALL))
+    expect(page.get_by_role("img", name="Accuracy of each class before and after")).to_be_visible()
+
+    page.get_by_role("link", name="Activity", exact=True).click()
+    page.get_by_role("button", name="Verify chain").click()
+    expect(page.get_by_text("Whole:")).to_be_visible()
+
+    page.get_by_role("button", name="Dark theme").click()
+    expect(page.locator("html")).to_have_attribute("data-mantine-color-scheme", "dark")
+    assert watched.complaints == []
