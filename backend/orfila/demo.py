@@ -19,6 +19,7 @@ import typer
 from orfila.client import Client
 from orfila.errors import Unprocessable
 from orfila.launcher import Launcher, chosen_settings, die_with_parent, running, serve
+from orfila.remedies.schemas import Method
 from orfila.settings import Settings
 
 MIN_PRECISION, MIN_RECALL, MAX_PSR = 0.95, 0.95, 0.02
@@ -178,9 +179,14 @@ def _investigate(client: Client, folder: Path, sample: dict[str, Any], steps: St
     assert case.finding is not None
     steps.done(case.finding.sentence)
     flagged, truth = set(client.flagged(case.id)), set(sample["truth"])
-    remedy = client.repair(case.id, "cf")
-    assert remedy.verification is not None
-    steps.done(remedy.verification.sentence)
+    # Fine-tuning is tried first, since it is fast; it does not always forget, and then the model is retrained.
+    repairs: tuple[tuple[Method, str], ...] = (("cf", "Fine-tuned"), ("eu", "Retrained"))
+    for method, how in repairs:
+        remedy = client.repair(case.id, method)
+        assert remedy.verification is not None
+        steps.done(f"{how} without the flagged: {remedy.verification.sentence}")
+        if remedy.state == "verified":
+            break
     return Outcome(
         case_id=case.id,
         n_planted=len(truth),

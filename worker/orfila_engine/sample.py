@@ -40,14 +40,18 @@ def choose_source(data: Path | None) -> tuple[Path | Arrays, str]:
         return data, data.stem
     if any(FASHION_MNIST.glob("train-images-idx3-ubyte*")):
         return FASHION_MNIST, "Fashion-MNIST"
+    return digits(), "digits"
+
+
+def digits() -> Arrays:
+    """scikit-learn's 1,797 real digits of 8 x 8 pixels, grey; they come inside its wheel."""
     from sklearn.datasets import load_digits
 
-    digits = load_digits()
-    images = np.rint(digits.images * (255 / 16)).astype(np.uint8)
+    bunch = load_digits()
+    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
     order = np.random.default_rng(0).permutation(len(images))
     names = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-    n_train = len(images) * 5 // 6
-    return Arrays(images[order], digits.target[order].astype(np.int64), n_train, names), "digits"
+    return Arrays(images[order], bunch.target[order].astype(np.int64), len(images) * 5 // 6, names)
 
 
 def make_sample(data: Path | None, out_dir: Path, *, seed: int, device: str, progress: Progress) -> dict[str, Any]:
