@@ -19,7 +19,7 @@ import typer
 from orfila.client import Client
 from orfila.errors import Unprocessable
 from orfila.launcher import Launcher, chosen_settings, die_with_parent, running, serve
-from orfila.remedies.schemas import Method
+from orfila.remedies.schemas import Method, Verification
 from orfila.settings import Settings
 
 MIN_PRECISION, MIN_RECALL, MAX_PSR = 0.95, 0.95, 0.02
@@ -180,13 +180,9 @@ def _investigate(client: Client, folder: Path, sample: dict[str, Any], steps: St
     steps.done(case.finding.sentence)
     flagged, truth = set(client.flagged(case.id)), set(sample["truth"])
     # Fine-tuning is tried first, since it is fast; it does not always forget, and then the model is retrained.
-    repairs: tuple[tuple[Method, str], ...] = (("cf", "Fine-tuned"), ("eu", "Retrained"))
-    for method, how in repairs:
-        remedy = client.repair(case.id, method)
-        assert remedy.verification is not None
-        steps.done(f"{how} without the flagged: {remedy.verification.sentence}")
-        if remedy.state == "verified":
-            break
+    healed, proof = _repair(client, case.id, "cf", "Fine-tuned", steps)
+    if not healed:
+        _, proof = _repair(client, case.id, "eu", "Retrained", steps)
     return Outcome(
         case_id=case.id,
         n_planted=len(truth),
@@ -194,7 +190,14 @@ def _investigate(client: Client, folder: Path, sample: dict[str, Any], steps: St
         precision=len(flagged & truth) / max(1, len(flagged)),
         recall=len(flagged & truth) / len(truth),
         evidence=case.finding.evidence,
-        psr_before=remedy.verification.psr_before,
-        psr_after=remedy.verification.psr_after,
-        healed=all(a.healed for a in remedy.verification.affected),
+        psr_before=proof.psr_before,
+        psr_after=proof.psr_after,
+        healed=all(a.healed for a in proof.affected),
     )
+
+
+def _repair(client: Client, case_id: str, method: Method, how: str, steps: Steps) -> tuple[bool, Verification]:
+    remedy = client.repair(case_id, method)
+    assert remedy.verification is not None
+    steps.done(f"{how} without the flagged: {remedy.verification.sentence}")
+    return remedy.state == "verified", remedy.verification
