@@ -30,14 +30,12 @@ from orfila.db import Database
 from orfila.identity.service import base_url
 from orfila.jobs.dispatch import Doorbell, ring_after_commits
 from orfila.schema_base import Problem
-from orfila.settings import Settings, get_settings
+from orfila.settings import UI_DIR, Settings, get_settings
 from orfila.storage import get_store
 from orfila.web import interface, operations, problems
 from orfila.web.dependencies import subject_of
 from orfila.web.limits import Limits
-from orfila.web.middleware import HostCheck, OriginCheck, RequestId, SecurityHeaders
-
-UI_DIR = Path(__file__).parent / "static" / "ui"
+from orfila.web.middleware import BodyLimit, HostCheck, OriginCheck, RequestId, SecurityHeaders
 
 PUBLIC = (operations.router, orfila.identity.endpoints.public)
 """Routers that nobody needs to sign in for; the interface's page and assets, and the OpenAPI document, too."""
@@ -85,6 +83,7 @@ def create_app(settings: Settings | None = None, *, ui_dir: Path = UI_DIR) -> Fa
             Middleware(SecurityHeaders),
             Middleware(HostCheck, allowed=settings.allowed_hosts),
             Middleware(OriginCheck, public_url=base_url(settings)),
+            Middleware(BodyLimit),
         ],
     )
     ring_after_commits(database, Doorbell(settings))

@@ -113,6 +113,7 @@ def api(
     """Serve the API and the browser interface. Run `orfila migrate` first."""
     import uvicorn
 
+    os.umask(0o077)
     if host is not None:
         os.environ["ORFILA_HOST"] = host
     if port is not None:

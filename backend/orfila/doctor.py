@@ -10,10 +10,9 @@ from dataclasses import dataclass
 from redis import Redis, RedisError
 from sqlalchemy.exc import SQLAlchemyError
 
-from orfila.app import UI_DIR
 from orfila.db import Database
 from orfila.migrations import is_current
-from orfila.settings import Settings
+from orfila.settings import UI_DIR, Settings
 
 _MIB = 2**20
 

@@ -13,6 +13,10 @@ MAX_SOCKET_PATH = 100
 """Linux allows 107 bytes."""
 
 
+UI_DIR = Path(__file__).parent / "static" / "ui"
+"""The built browser interface; absent in a checkout that was not built."""
+
+
 class Settings(BaseSettings):
     """One field, one sentence. Defaults run everything on one machine below `data_dir`."""
 

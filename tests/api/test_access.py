@@ -99,6 +99,60 @@ def test_roles(site, role, verdict, rename):
     assert person.patch(f"/api/v1/cases/{case['id']}", json={"name": "x"}).status_code == rename
 
 
+def test_a_viewer_changes_nothing(site):
+    """Every unsafe operation on something of the project, with a body that would do."""
+    case = site.case()
+    dataset, model, job = case["dataset_id"], case["model_id"], case["job_id"]
+    upload = site.post(f"/projects/{site.project}/uploads", {"filename": "a", "size": 5, "purpose": "image"})["id"]
+    affected = [{"test_index": site.affected}]
+    attempts = {
+        ("POST", "/api/v1/projects/{project_id}/uploads"): {"filename": "a", "size": 1, "purpose": "image"},
+        ("POST", "/api/v1/projects/{project_id}/uploads/file"): b"x",
+        ("PATCH", "/api/v1/uploads/{upload_id}"): b"x",
+        ("DELETE", "/api/v1/uploads/{upload_id}"): None,
+        ("POST", "/api/v1/projects/{project_id}/datasets"): {"upload_id": upload, "name": "x"},
+        ("DELETE", "/api/v1/datasets/{dataset_id}"): None,
+        ("POST", "/api/v1/projects/{project_id}/models"): {"upload_id": upload, "name": "x", "dataset_id": dataset},
+        ("POST", "/api/v1/projects/{project_id}/cases"): {"name": "x", "model_id": model, "affected": affected},
+        ("POST", "/api/v1/projects/{project_id}/cases/estimate"): {
+            "name": "x",
+            "model_id": model,
+            "affected": affected,
+        },
+        ("PATCH", "/api/v1/cases/{case_id}"): {"name": "x"},
+        ("POST", "/api/v1/cases/{case_id}/verdicts"): {"items": [{"index": 0, "verdict": "poison"}]},
+        ("POST", "/api/v1/cases/{case_id}/remedies"): {"method": "eu", "remove": {"kind": "flagged"}},
+        ("POST", "/api/v1/jobs/{job_id}/cancel"): None,
+        ("POST", "/api/v1/jobs/{job_id}/retry"): None,
+    }
+    own = {
+        ("POST", "/api/v1/session"),
+        ("DELETE", "/api/v1/session"),
+        ("POST", "/api/v1/tokens"),
+        ("DELETE", "/api/v1/tokens/{token_id}"),
+        ("POST", "/api/v1/projects"),
+    }
+    unsafe = {(m, p) for m, _, p in operations(site) if m not in ("GET", "HEAD")}
+    assert unsafe - own == set(attempts), "a new route needs a line above"
+    viewer = site.person("Viewer", "viewer")
+    ids = {"project_id": site.project, "upload_id": upload, "dataset_id": dataset, "case_id": case["id"], "job_id": job}
+    headers = {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
+    for (method, path), body in attempts.items():
+        sent = {"content": body, "headers": headers} if isinstance(body, bytes) else {"json": body} if body else {}
+        query = {"filename": "a", "purpose": "image"} if path.endswith("/file") else None
+        answer = viewer.request(method, path.format(**ids), params=query, **sent)
+        assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), (method, path, answer.text)
+
+
+def test_bodies_have_a_limit(site):
+    huge = b'{"name": "' + b"x" * (9 * 2**20) + b'"}'
+    headers = {"Content-Type": "application/json"}
+    answer = site.client.post("/api/v1/projects", content=huge, headers=headers)
+    assert (answer.status_code, answer.json()["code"]) == (413, "too_large")
+    pieces = site.client.post("/api/v1/projects", content=iter([huge[:5_000_000], huge[5_000_000:]]), headers=headers)
+    assert (pieces.status_code, pieces.json()["code"]) == (413, "too_large")
+
+
 def test_a_sign_in_code_works_once(site):
     with site.database.transaction() as session:
         code = sign_in_link(session, site.settings).partition("code=")[2]

@@ -20,6 +20,8 @@ from orfila.web.dependencies import DatabaseDep, SubjectDep
 router = APIRouter(prefix="/api/v1", tags=["events"])
 
 POLL_SECONDS = 0.2
+MAX_SECONDS = 600.0
+"""A stream ends after this, so that a browser comes back and shows again that it is signed in."""
 
 
 @router.get("/events", response_class=EventSourceResponse)
@@ -36,7 +38,8 @@ async def stream_events(
     position = await to_thread.run_sync(_newest, database) if last_event_id is None else last_event_id
     # Tells the browser that the stream stands, and where, so that a cut right after it loses nothing.
     yield ServerSentEvent(event="open", id=str(position), raw_data="{}", retry=1000)
-    while True:
+    end = anyio.current_time() + MAX_SECONDS
+    while anyio.current_time() < end:
         position, events = await to_thread.run_sync(_read, database, subject, position)
         for event in events:
             yield ServerSentEvent(event=event.topic, id=str(event.id), data=event.payload)

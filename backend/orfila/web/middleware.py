@@ -1,6 +1,6 @@
-"""Pure ASGI middleware: request id, Host and Origin checks, security headers.
+"""Pure ASGI middleware: request id, Host and Origin checks, size of bodies, security headers.
 
-The order, outermost first: RequestId, SecurityHeaders, HostCheck, OriginCheck, application.
+The order, outermost first: RequestId, SecurityHeaders, HostCheck, OriginCheck, BodyLimit, application.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 CONTENT_SECURITY_POLICY = "; ".join(
@@ -124,6 +125,44 @@ class OriginCheck:
                 await _refuse(scope, send, 403, "origin_not_allowed", "Requests from other web pages are refused.")
                 return
         await self.app(scope, receive, send)
+
+
+class BodyLimit:
+    """Refuses bodies that no JSON request needs; the transfers of uploads have limits of their own."""
+
+    def __init__(self, app: ASGIApp, limit: int = 8 * 2**20) -> None:
+        self.app = app
+        self.limit = limit
+        self._sentence = f"A request may have at most {limit:,} bytes; send files as uploads."
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Pass the request on with a receive that counts; a longer body is cut off with 413."""
+        if scope["type"] != "http" or _is_transfer(scope):
+            await self.app(scope, receive, send)
+            return
+        length = Headers(scope=scope).get("content-length", "0")
+        if not length.isdecimal() or int(length) > self.limit:
+            await _refuse(scope, send, 413, "too_large", self._sentence)
+            return
+        received = 0
+
+        async def counted() -> Message:
+            nonlocal received
+            message = await receive()
+            received += len(message.get("body", b""))
+            if received > self.limit:
+                raise HTTPException(413, self._sentence)  # the one kind that FastAPI lets through while it reads
+            return message
+
+        await self.app(scope, counted, send)
+
+
+def _is_transfer(scope: Scope) -> bool:
+    path: str = scope["path"]
+    method: str = scope["method"]
+    return (method == "PATCH" and path.startswith("/api/v1/uploads/")) or (
+        method == "POST" and path.startswith("/api/v1/projects/") and path.endswith("/uploads/file")
+    )
 
 
 def _host_name(host: str) -> str:
