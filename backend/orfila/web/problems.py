@@ -78,8 +78,9 @@ async def _http(request: Request, error: Exception) -> JSONResponse:
     detail = {404: "There is nothing at this address.", 405: "This address does not take this method."}.get(
         error.status_code, str(error.detail)
     )
+    code = "too_large" if error.status_code == 413 else phrase.lower().replace(" ", "_")
     headers = dict(error.headers) if error.headers else None
-    return problem(_id(request), error.status_code, phrase, phrase.lower().replace(" ", "_"), detail, headers=headers)
+    return problem(_id(request), error.status_code, phrase, code, detail, headers=headers)
 
 
 async def _database(request: Request, error: Exception) -> JSONResponse:
