@@ -32,13 +32,14 @@ from orfila.jobs.dispatch import Doorbell, ring_after_commits
 from orfila.schema_base import Problem
 from orfila.settings import UI_DIR, Settings, get_settings
 from orfila.storage import get_store
-from orfila.web import interface, operations, problems
+from orfila.web import interface, operations, problems, reference
 from orfila.web.dependencies import subject_of
 from orfila.web.limits import Limits
 from orfila.web.middleware import BodyLimit, HostCheck, OriginCheck, RequestId, SecurityHeaders
 
 PUBLIC = (operations.router, orfila.identity.endpoints.public)
-"""Routers that nobody needs to sign in for; the interface's page and assets, and the OpenAPI document, too."""
+"""Routers that nobody needs to sign in for; so are the interface's page and assets, the OpenAPI document
+and its reference page."""
 
 PROTECTED = (
     orfila.identity.endpoints.router,
@@ -100,6 +101,7 @@ def create_app(settings: Settings | None = None, *, ui_dir: Path = UI_DIR) -> Fa
     for protected in PROTECTED:
         root.include_router(protected)
     app.include_router(root)
+    app.include_router(reference.router)
     app.include_router(interface.router)  # last: it takes every address that is left
     return app
 

@@ -50,7 +50,7 @@ def test_the_openapi_document_names_every_route(site):
 
     described = {(m, p) for m, _, p in operations(site)}
     hidden = {r.path for r in flat(site.app.routes) if not r.include_in_schema}
-    assert hidden <= {"/{path:path}"}
+    assert hidden <= {"/{path:path}", "/api/docs"}
     assert len(described) > 50
 
 
@@ -142,6 +142,15 @@ def test_a_viewer_changes_nothing(site):
         query = {"filename": "a", "purpose": "image"} if path.endswith("/file") else None
         answer = viewer.request(method, path.format(**ids), params=query, **sent)
         assert (answer.status_code, answer.json()["code"]) == (403, "forbidden"), (method, path, answer.text)
+
+
+def test_the_reference_page_names_every_operation_and_loads_nothing(site):
+    page = site.browser().get("/api/docs").text
+    for _, _, path in operations(site):
+        assert f"<code>{path}</code>" in page
+    assert "<script" not in page
+    assert "http://" not in page
+    assert "https://" not in page
 
 
 def test_bodies_have_a_limit(site):

@@ -6,6 +6,7 @@ import json
 import time
 
 import numpy as np
+import plotly.graph_objects as go
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -160,6 +161,7 @@ def test_figures_are_plain_json_that_adds_up(site):
         assert counts == {"not suspected": 80, "suspects, not flagged": 28, "flagged": 12}
         assert figure["layout"]["shapes"][0]["x0"] == figure["layout"]["meta"]["threshold"]
         assert "bdata" not in json.dumps(figure)
+        go.Figure(figure)  # raises for anything that Plotly does not know
     heat = site.get(f"/cases/{case['id']}/figures/transform_heatmap")["data"][0]
     assert (len(heat["z"]), len(heat["z"][0]), heat["x"][-1]) == (3, 13, "not flagged")
     assert heat["zmin"] == -heat["zmax"]

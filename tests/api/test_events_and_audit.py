@@ -109,6 +109,36 @@ def test_foreign_projects_are_silent(site):
         assert httpx.get(f"{address}/api/v1/events", trust_env=False).status_code == 401
 
 
+def test_reviewers_at_once_lose_nothing(site):
+    case = site.case()
+    people = []
+    for number in range(6):
+        person = site.person(f"Reviewer {number}", "reviewer")
+        people.append(person.post("/api/v1/tokens", json={"name": "x"}).json()["secret"])
+    failures = []
+
+    def review(address, token, number):
+        with httpx.Client(base_url=address, trust_env=False, headers={"Authorization": f"Bearer {token}"}) as client:
+            for index in range(15):
+                verdict = ("poison", "clean")[(index + number) % 2]
+                body = {"items": [{"index": index, "verdict": verdict}]}
+                answers = [
+                    client.post(f"/api/v1/cases/{case['id']}/verdicts", json=body, timeout=60),
+                    client.get(f"/api/v1/cases/{case['id']}/review", timeout=60),
+                ]
+                failures.extend(a.text for a in answers if a.status_code != 200)
+
+    with served(site) as address:
+        threads = [threading.Thread(target=review, args=(address, t, n)) for n, t in enumerate(people)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    assert failures == []
+    assert len(site.get(f"/cases/{case['id']}/verdicts")) == 6 * 15
+    assert site.get("/audit/check")["ok"]
+
+
 def test_what_people_do_is_in_the_chain(site):
     case = site.case()
     site.post(f"/cases/{case['id']}/verdicts", {"items": [{"index": 0, "verdict": "poison"}]}, 200)
