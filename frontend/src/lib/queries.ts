@@ -9,6 +9,7 @@ import {
   getConfusion,
   getDataset,
   getEvidence,
+  getFigure,
   getImage,
   getJob,
   getJobLog,
@@ -96,6 +97,12 @@ export const q = {
     queryOptions({
       queryKey: ['case', id, 'evidence', index],
       queryFn: () => body(getEvidence({ path: { case_id: id, index } })),
+      ...immutable,
+    }),
+  caseFigure: (id: string, name: 'transform_heatmap') =>
+    queryOptions({
+      queryKey: ['case-figure', id, name],
+      queryFn: () => body(getFigure({ path: { case_id: id, name } })),
       ...immutable,
     }),
   verdicts: (id: string) =>

@@ -25,10 +25,10 @@ export function Timeline({ events, hashes = false }: { events: AuditEvent[]; has
               </Tooltip>
             </td>
             <td>{event.actor}</td>
-            <td>{event.action.replaceAll(/[._]/g, ' ')}</td>
+            <td style={{ whiteSpace: 'nowrap' }}>{event.action.replaceAll(/[._]/g, ' ')}</td>
             <td className="quiet" style={{ fontSize: 12, overflowWrap: 'anywhere' }}>
               {Object.entries(event.detail)
-                .filter(([, value]) => value !== null && typeof value !== 'object')
+                .filter(([, value]) => value !== null && typeof value !== 'object' && !isId(value))
                 .slice(0, 4)
                 .map(([key, value]) => `${key.replaceAll('_', ' ')} ${shorten(String(value))}`)
                 .join(' · ')}
@@ -46,5 +46,8 @@ export function Timeline({ events, hashes = false }: { events: AuditEvent[]; has
     </table>
   )
 }
+
+/** Ids of rows mean nothing to a reader; the names beside them do. */
+const isId = (value: unknown): boolean => typeof value === 'string' && /^[0-9a-f]{32}$/.test(value)
 
 const shorten = (text: string): string => (/^[0-9a-f]{64}$/.test(text) ? `${shortDigest(text)}…` : text)

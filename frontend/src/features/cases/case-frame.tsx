@@ -72,7 +72,7 @@ function NextAction({ caseId, state, hasFinding }: { caseId: string; state: stri
   const [to, name] = verified
     ? (['/c/$caseId/verify', 'See the proof'] as const)
     : at('/c/$caseId')
-      ? (['/c/$caseId/evidence', 'Review the evidence'] as const)
+      ? (['/c/$caseId/evidence', 'Review evidence'] as const)
       : (['/c/$caseId/repair', 'Repair the model'] as const)
   if (at(to)) return null
   return (

@@ -8,6 +8,7 @@ import { EstimateValue, HowObtained } from '@/components/derived'
 import { JobProgress } from '@/components/job-progress'
 import { Facts, Stat } from '@/components/page'
 import { Pipeline } from '@/components/pipeline'
+import { Plot } from '@/components/plot'
 import { Portraits } from '@/components/portraits'
 import { Loaded, ProblemPanel } from '@/components/states'
 import { EvidenceChip } from '@/components/status'
@@ -56,6 +57,20 @@ function FindingPanel({ item, finding }: { item: Case; finding: Finding }) {
         />
         <Stat name="Paper rule" value={count(finding.n_flagged_paper)} note="flagged, for comparison" />
       </div>
+      <h2 style={{ fontSize: 14, margin: '20px 0 8px' }}>What the flagged images share</h2>
+      <Portraits caseId={item.id} size={96} />
+    </section>
+  )
+}
+
+function Transforms({ caseId }: { caseId: string }) {
+  const figure = useQuery(q.caseFigure(caseId, 'transform_heatmap'))
+  return (
+    <section className="panel">
+      <h2>Which transforms break the link</h2>
+      <Loaded query={figure}>
+        {(f) => <Plot data={f.data} layout={f.layout} height={300} label="Mean influence shift by transform" />}
+      </Loaded>
     </section>
   )
 }
@@ -143,10 +158,7 @@ export function OverviewScreen() {
           </div>
           {found.finding && (
             <div className="columns" style={{ gridTemplateColumns: 'minmax(0, 1fr) minmax(300px, 400px)' }}>
-              <section className="panel">
-                <h2>What the flagged images share</h2>
-                <Portraits caseId={caseId} size={128} />
-              </section>
+              <Transforms caseId={caseId} />
               <Provenance item={found} finding={found.finding} />
             </div>
           )}

@@ -32,7 +32,7 @@ export function ClassBars({ dataset, height = 196 }: { dataset: Dataset; height?
       barmode: 'group',
       bargap: 0.3,
       legend: { orientation: 'h', x: 1, xanchor: 'right', y: 1.16 },
-      xaxis: { type: 'category', fixedrange: true },
+      xaxis: { type: 'category', fixedrange: true, showgrid: false },
       yaxis: { title: { text: 'images' }, fixedrange: true },
     }),
     [],

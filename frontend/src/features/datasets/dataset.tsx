@@ -156,7 +156,7 @@ function Browser({ dataset }: { dataset: Dataset }) {
           <Select
             aria-label="Split"
             size="xs"
-            w={130}
+            w={120}
             data={[
               { value: '', label: 'Both splits' },
               { value: 'train', label: 'Training' },
@@ -168,7 +168,7 @@ function Browser({ dataset }: { dataset: Dataset }) {
           <Select
             aria-label="Class"
             size="xs"
-            w={180}
+            w={150}
             searchable
             data={[
               { value: '', label: 'All classes' },
@@ -180,6 +180,7 @@ function Browser({ dataset }: { dataset: Dataset }) {
           <Switch
             size="xs"
             label="Converted only"
+            styles={{ label: { whiteSpace: 'nowrap' } }}
             checked={converted === true}
             onChange={(event) => set({ converted: event.currentTarget.checked || undefined })}
           />
