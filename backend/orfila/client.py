@@ -35,7 +35,7 @@ from orfila.cases.schemas import AffectedSource, Case, CaseCreate, CaseEstimate,
 from orfila.datasets.schemas import Dataset, DatasetCreate
 from orfila.jobs.schemas import Job, JobDetail, LogLine
 from orfila.models.schemas import ClassifierModel, ModelCard, ModelCreate, Prediction
-from orfila.projects.schemas import Project
+from orfila.projects.schemas import Project, ProjectCreate
 from orfila.remedies.schemas import Method, Remedy, RemedyCreate, RemovalSet
 from orfila.review.schemas import ReviewProgress, VerdictItem, VerdictsPost, VerdictsPosted, VerdictValue
 from orfila.uploads.schemas import Upload, UploadCreate, UploadPurpose
@@ -96,6 +96,10 @@ class Client:
     def projects(self) -> list[Project]:
         """The projects that one may read."""
         return [Project.model_validate(p) for p in self._send("GET", "/api/v1/projects").json()]
+
+    def create_project(self, name: str) -> Project:
+        """A new team space."""
+        return self._create("/projects", ProjectCreate(name=name), Project)
 
     def upload(
         self, project_id: str, path: Path, purpose: UploadPurpose, on_progress: OnProgress | None = None

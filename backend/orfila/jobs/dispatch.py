@@ -39,6 +39,7 @@ def broker_app(settings: Settings) -> Celery:
         },
         worker_send_task_events=False,
         worker_hijack_root_logger=False,
+        worker_proc_alive_timeout=120.0,  # a new child imports torch first; the default of 4 s kills it in the middle
         worker_cancel_long_running_tasks_on_connection_loss=False,
     )
     return app

@@ -1,0 +1,204 @@
+"""A whole case through HTTP, and what happens to it when parts are killed. In order: the last one kills the product."""
+
+from __future__ import annotations
+
+import json
+import signal
+import sqlite3
+import subprocess
+import sys
+import time
+import zipfile
+from datetime import datetime
+from pathlib import Path
+
+import psutil
+import pytest
+import redis
+from conftest import Product, Sample
+
+from orfila.cases.schemas import Case
+from orfila.client import Client, JobFailed
+from orfila.jobs.schemas import JobDetail
+
+pytestmark = pytest.mark.timeout(240)
+
+
+@pytest.fixture(scope="module")
+def calm(client: Client, sample: Sample) -> Case:
+    """A case that nothing disturbed."""
+    project = client.projects()[0].id
+    dataset = client.add_dataset(project, sample.archive)
+    model = client.add_model(project, sample.weights, dataset.id)
+    assert model.accuracy_test is not None
+    assert model.accuracy_test > 0.8
+    return client.open_case(project, model.id, test_index=sample.affected)
+
+
+def test_a_case_from_upload_to_verified_repair(client: Client, calm: Case, sample: Sample) -> None:
+    assert calm.finding is not None
+    flagged = frozenset(client.flagged(calm.id))
+    hits = len(flagged & sample.poison)
+    assert hits / len(flagged) >= 0.95
+    assert hits / len(sample.poison) >= 0.95
+
+    first = min(flagged)
+    client.judge(calm.id, {first: "poison"})
+    assert client.review(calm.id).n_poison == 1
+
+    remedy = client.repair(calm.id, "cf")
+    assert remedy.verification is not None
+    assert remedy.verification.affected[0].before_predicted == calm.finding.predicted
+    assert remedy.state == ("verified" if remedy.verification.affected[0].healed else "not_healed")
+    assert remedy.model_id is not None
+    assert client.model(remedy.model_id).state == "ready"
+
+
+def test_another_question_to_a_ready_index_is_quick(client: Client, calm: Case, sample: Sample) -> None:
+    times = []
+    for seed in (1, 2, 3):
+        began = time.monotonic()
+        client.open_case(calm.project_id, calm.model_id, test_index=sample.affected, seed=seed)
+        times.append(time.monotonic() - began)
+    print(f"further affected image, end to end: {min(times):.2f} s")
+    assert min(times) < 3.0  # a loaded machine; the benchmark states the figure
+
+
+def test_a_job_on_an_idle_machine_starts_at_once(client: Client, calm: Case, sample: Sample) -> None:
+    waits = []
+    for seed in (11, 12, 13):
+        case = client.open_case(calm.project_id, calm.model_id, test_index=sample.affected, seed=seed)
+        assert case.job_id is not None
+        job = client.job(case.job_id)
+        assert job.started_at is not None
+        waits.append((_moment(job.started_at) - _moment(job.created_at)).total_seconds())
+    print(f"job started after {min(waits) * 1000:.0f} ms")
+    assert min(waits) < 0.3
+
+
+def test_a_worker_killed_in_mid_index_changes_nothing(
+    client: Client, product: Product, calm: Case, project: str, sample: Sample
+) -> None:
+    dataset = client.add_dataset(project, sample.archive)
+    model = client.add_model(project, sample.weights, dataset.id)
+    case = client.open_case(project, model.id, test_index=sample.affected, wait=False)
+    job = client.job(_index_job(client, case))
+    while not any(s.state == "running" for s in job.shards if s.number >= 1):
+        time.sleep(0.01)
+        job = client.job(job.id)
+    victim = next(s for s in job.shards if s.state == "running")
+    assert victim.worker is not None
+    psutil.Process(int(victim.worker.rpartition(":")[2])).kill()
+
+    done = client.wait(job.id, timeout=120)
+    assert any(s.attempts > 1 for s in done.shards), "the kill came too late to matter"
+    assert case.job_id is not None
+    client.wait(case.job_id, timeout=120)
+    mine, theirs = _index_files(product, project), _index_files(product, calm.project_id)
+    for name in ("fingerprints.npy", "self_influence.npy", "whitening.safetensors"):
+        assert mine[name] == theirs[name], name
+    assert client.flagged(case.id) == client.flagged(calm.id)
+
+
+def test_a_broker_that_is_killed_or_emptied_loses_nothing(
+    client: Client, product: Product, project: str, sample: Sample
+) -> None:
+    broker = product.find("valkey-server")
+    broker.kill()
+    dataset = client.add_dataset(project, sample.archive, name="while the broker is away")
+    assert dataset.state == "ready"
+
+    # Two jobs, one behind the other in the same worker: the second one's bell is wiped out while it waits.
+    upload = client.upload(project, sample.archive, "dataset")
+    first = client._send("POST", f"/api/v1/projects/{project}/datasets", json={"upload_id": upload.id, "name": "a"})
+    second = client._send("POST", f"/api/v1/projects/{project}/datasets", json={"upload_id": upload.id, "name": "b"})
+    redis.Redis(unix_socket_path=str(product.data / "run" / "valkey.sock")).flushall()
+    for answer in (first, second):
+        client.wait(answer.json()["job_id"], timeout=60)
+
+
+def test_cancel_stops_a_training_in_seconds_and_the_worker_lives_on(client: Client, calm: Case) -> None:
+    body = {"method": "eu", "remove": {"kind": "flagged"}, "epochs": 300}
+    remedy = client._send("POST", f"/api/v1/cases/{calm.id}/remedies", json=body).json()
+    job = _wait_until(client, remedy["job_id"], lambda j: j.state == "running" and j.progress > 0)
+    began = time.monotonic()
+    client.cancel(job.id)
+    job = _wait_until(client, job.id, lambda j: j.state == "cancelled")
+    assert time.monotonic() - began < 6.0
+    assert client.remedy(remedy["id"]).state == "cancelled"
+    body["epochs"] = 1
+    again = client._send("POST", f"/api/v1/cases/{calm.id}/remedies", json=body).json()
+    client.wait(again["job_id"], timeout=60)
+
+
+def test_bad_input_fails_with_a_sentence(client: Client, project: str, sample: Sample, tmp_path: Path) -> None:
+    broken = tmp_path / "broken.zip"
+    with zipfile.ZipFile(sample.archive) as source, zipfile.ZipFile(broken, "w") as target:
+        for name in source.namelist()[:200:10]:
+            target.writestr(name, source.read(name))
+        target.writestr("train/0/torn.png", b"\x89PNG\r\n\x1a\n torn")
+        target.writestr("train/1/whole.png", source.read(source.namelist()[0]))
+    with pytest.raises(JobFailed, match=r"torn\.png"):
+        client.add_dataset(project, broken)
+    dataset = client.add_dataset(project, broken, on_broken="skip")
+    assert dataset.intake is not None
+    assert dataset.intake.n_skipped == 1
+    with pytest.raises(JobFailed, match="classes"):
+        client.add_model(project, sample.weights, dataset.id)
+
+
+def test_a_second_start_on_the_same_folder_is_refused(product: Product, client: Client) -> None:
+    second = subprocess.run(
+        [sys.executable, "-m", "orfila", "up"], env=product.environment, capture_output=True, text=True, timeout=60
+    )
+    assert second.returncode == 2
+    assert "already runs" in second.stderr
+    assert client.projects()
+
+
+def test_kill_minus_9_of_the_launcher_leaves_no_process_and_loses_no_job(
+    product: Product, client: Client, calm: Case
+) -> None:
+    body = {"method": "eu", "remove": {"kind": "flagged"}, "epochs": 60}
+    remedy = client._send("POST", f"/api/v1/cases/{calm.id}/remedies", json=body).json()
+    _wait_until(client, remedy["job_id"], lambda j: j.state == "running" and j.progress > 0.05)
+    processes = product.processes()
+    assert len(processes) >= 8
+    product.process.send_signal(signal.SIGKILL)  # type: ignore[union-attr]
+    product.process.wait()  # type: ignore[union-attr]
+    _, alive = psutil.wait_procs(processes, timeout=10)
+    assert not [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
+
+    with Client.sign_in(product.start()) as again:
+        assert again.case(calm.id).finding == calm.finding
+        job = again.wait(remedy["job_id"], timeout=120)
+        assert max(s.attempts for s in job.shards) == 2
+        log = " ".join(line.message for line in again.job_log(job.id))
+        assert "stopped answering" in log
+
+
+def _index_job(client: Client, case: Case) -> str:
+    assert case.job_id is not None
+    return client.job(case.job_id).depends_on[0]
+
+
+def _index_files(product: Product, project: str) -> dict[str, str]:
+    with sqlite3.connect(product.data / "orfila.db") as database:
+        (files,) = database.execute("SELECT files FROM indexes WHERE project_id = ?", (project,)).fetchone()
+    loaded: dict[str, str] = json.loads(files)
+    return loaded
+
+
+def _wait_until(client: Client, job_id: str, is_so: object, seconds: float = 90) -> JobDetail:
+    deadline = time.monotonic() + seconds
+    while time.monotonic() < deadline:
+        job = client.job(job_id)
+        if is_so(job):  # type: ignore[operator]
+            return job
+        assert job.state not in ("failed", "succeeded"), job.error
+        time.sleep(0.05)
+    pytest.fail(f"job {job_id} is {job.state} after {seconds} s")
+
+
+def _moment(value: object) -> datetime:
+    return value if isinstance(value, datetime) else datetime.fromisoformat(str(value))
