@@ -31,7 +31,7 @@ export function ConfusionTable({
         </caption>
         <thead>
           <tr>
-            <th aria-label="true label" />
+            <td />
             {classes.map((name) => (
               <th key={name} scope="col" className="column-name">
                 <span>{name}</span>

@@ -10,7 +10,7 @@ export function Digest({ value, what = 'digest' }: { value: string | null | unde
     <CopyButton value={value}>
       {({ copied, copy }) => (
         <Tooltip label={copied ? 'Copied' : value}>
-          <UnstyledButton className="mono" onClick={copy} aria-label={`Copy ${what} ${value}`}>
+          <UnstyledButton className="mono" onClick={copy} aria-label={`${shortDigest(value)}…, copy ${what}`}>
             {shortDigest(value)}…
           </UnstyledButton>
         </Tooltip>

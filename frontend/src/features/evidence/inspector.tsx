@@ -113,14 +113,23 @@ export function Inspector({
         <Loaded query={query} skeleton={<Skeleton height={320} />}>
           {(evidence) => (
             <>
-              <h3 style={{ fontSize: 14, margin: '0 0 8px', display: 'flex', gap: 4, alignItems: 'center' }}>
+              <h2
+                style={{
+                  fontSize: 14,
+                  lineHeight: '20px',
+                  margin: '0 0 8px',
+                  display: 'flex',
+                  gap: 4,
+                  alignItems: 'center',
+                }}
+              >
                 Why this image?
                 <HowObtained what="the influence shift">
                   Influence of this training image on the transformed affected image minus that on the affected image
                   itself. Strongly negative under transforms that break the trigger: influence collapse. A bar is the
                   mean of a transform, a tick one query.
                 </HowObtained>
-              </h3>
+              </h2>
               <ShiftStrip evidence={evidence} />
               <div style={{ marginTop: 12 }}>
                 <Facts

@@ -17,7 +17,7 @@ export function JobsTable({ jobs }: { jobs: Job[] }) {
           <th style={{ width: '28%' }}>Progress</th>
           <th style={{ textAlign: 'right' }}>Time</th>
           <th>Started</th>
-          <th aria-label="Actions" />
+          <th>Action</th>
         </tr>
       </thead>
       <tbody>

@@ -101,7 +101,7 @@ export function TokensScreen() {
                       <th>Created</th>
                       <th>Last used</th>
                       <th>Expires</th>
-                      <th aria-label="Actions" />
+                      <th>Action</th>
                     </tr>
                   </thead>
                   <tbody>
