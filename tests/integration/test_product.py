@@ -159,6 +159,7 @@ def test_a_second_start_on_the_same_folder_is_refused(product: Product, client: 
 def test_kill_minus_9_of_the_launcher_leaves_no_process_and_loses_no_job(
     product: Product, client: Client, calm: Case
 ) -> None:
+    flagged = client.flagged(calm.id)
     body = {"method": "eu", "remove": {"kind": "flagged"}, "epochs": 60}
     remedy = client._send("POST", f"/api/v1/cases/{calm.id}/remedies", json=body).json()
     _wait_until(client, remedy["job_id"], lambda j: j.state == "running" and j.progress > 0.05)
@@ -170,11 +171,13 @@ def test_kill_minus_9_of_the_launcher_leaves_no_process_and_loses_no_job(
     assert not [p for p in alive if p.is_running() and p.status() != psutil.STATUS_ZOMBIE]
 
     with Client.sign_in(product.start()) as again:
-        assert again.case(calm.id).finding == calm.finding
+        assert again.case(calm.id).result_digest == calm.result_digest
+        assert again.flagged(calm.id) == flagged
         job = again.wait(remedy["job_id"], timeout=120)
         assert max(s.attempts for s in job.shards) == 2
         log = " ".join(line.message for line in again.job_log(job.id))
         assert "stopped answering" in log
+        assert again.remedy(remedy["id"]).verification is not None
 
 
 def _index_job(client: Client, case: Case) -> str:

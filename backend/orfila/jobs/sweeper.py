@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+from pathlib import Path
 
 import structlog
 from sqlalchemy import select, update
@@ -18,6 +20,8 @@ from orfila.jobs.models import Shard
 from orfila.settings import Settings
 from orfila.uploads import service as uploads
 
+READY_VARIABLE = "ORFILA_READY_FILE"
+"""Names a file that is touched in every round, for whoever watches over this process."""
 RING_AGAIN_SECONDS = 5.0
 TIDY_SECONDS = 60.0
 _log = structlog.get_logger("orfila.sweeper")
@@ -53,9 +57,12 @@ def run(settings: Settings, stop: threading.Event) -> None:
     database = Database(settings.resolved_database_url)
     doorbell = Doorbell(settings)
     ring_after_commits(database, doorbell)
+    ready = os.environ.get(READY_VARIABLE)
     tidied = 0.0
     while not stop.wait(settings.sweep_seconds):
         try:
+            if ready is not None:
+                Path(ready).touch()
             with database.reading() as session:
                 busy = needs_sweeping(session)
             if busy:

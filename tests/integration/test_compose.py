@@ -1,0 +1,54 @@
+"""docker-compose.yml and the Dockerfiles name things that exist: commands, settings, queues, files, secrets."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import typer
+import yaml
+
+from orfila.cli import app
+from orfila.settings import Settings
+from orfila_worker.cli import QUEUES
+
+ROOT = Path(__file__).parents[2]
+COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
+OURS = {n: s for n, s in COMPOSE["services"].items() if "build" in s}
+NOT_SETTINGS = {"ORFILA_ENV_FILE", "ORFILA_READY_FILE", "ORFILA_DATA_DIR"}
+
+
+def test_every_part_is_there() -> None:
+    assert set(OURS) == {"migrate", "api", "sweeper", "worker-cpu", "worker-gpu"}
+    assert set(COMPOSE["services"]) - set(OURS) == {"postgres", "valkey"}
+
+
+@pytest.mark.parametrize("name", OURS)
+def test_a_service_runs_a_command_of_ours_with_settings_of_ours(name: str) -> None:
+    service = OURS[name]
+    group = typer.main.get_command(app)
+    assert service["command"][0] in group.list_commands(None)  # type: ignore[attr-defined, arg-type]
+    fields = {f"ORFILA_{field.upper()}" for field in Settings.model_fields}
+    assert set(service["environment"]) - NOT_SETTINGS <= fields
+    assert (ROOT / service["build"]["dockerfile"]).is_file()
+    for secret in service["secrets"]:
+        assert secret in COMPOSE["secrets"]
+
+
+@pytest.mark.parametrize("name", ["worker-cpu", "worker-gpu"])
+def test_workers_serve_queues_that_exist(name: str) -> None:
+    queues = OURS[name]["command"][2]
+    default = re.sub(r"\$\{\w+:-(.*)\}", r"\1", queues)
+    assert set(default.split(",")) <= set(QUEUES)
+
+
+@pytest.mark.parametrize("path", ["backend/Dockerfile", "worker/Dockerfile"])
+def test_an_image_copies_files_that_exist_and_runs_as_nobody_special(path: str) -> None:
+    text = (ROOT / path).read_text()
+    for line in re.findall(r"^COPY (?!--from)(.+)$", text, re.MULTILINE):
+        for source in line.split()[:-1]:
+            assert (ROOT / source).exists(), source
+    assert re.search(r"^USER orfila$", text, re.MULTILINE)
+    assert "[worker" not in text if path.startswith("backend") else "[worker" in text
