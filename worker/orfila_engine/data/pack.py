@@ -145,6 +145,8 @@ def pack(
     with (part / "originals.bin").open("wb") if keep_originals else io.BytesIO() as originals:
         for number, picture in enumerate(_pictures(opened, rows)):
             row = rows[number]
+            if row.broken:
+                continue  # the survey has listed it
             try:
                 image, notes = _decode(picture, row, (height, width), channels)
             except DataError as error:
