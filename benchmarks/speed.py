@@ -1,0 +1,141 @@
+"""How long the fingerprint index takes, beside one plain training epoch and Kronfluence's EK-FAC.
+
+The epoch is forward and backward over the same images in the same batches on the same threads, with batch
+normalisation in training mode and no optimiser, loader or augmentation: the least that any training pays. It is
+measured in both memory formats, and the ratio is to the faster one. Rounds are interleaved; the best of each counts.
+"""
+
+from __future__ import annotations
+
+import copy
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from torch import nn
+
+from benchmarks import machine
+from benchmarks.peers import kronfluence
+from orfila_engine.architectures import ModelCard, normalise
+from orfila_engine.collapse import collapse, query_direction
+from orfila_engine.data import PackedDataset
+from orfila_engine.fingerprint import BATCH_SIZE, FingerprintIndex, build_index
+from orfila_engine.questions import ask, suspects_of
+from orfila_engine.training import train
+
+ARCHITECTURE = "resnet20-cifar"
+N_IMAGES = 10_000
+N_B = 50
+
+
+def run(packed: PackedDataset, work: Path, *, threads: int, rounds: int, peer: bool, n_images: int) -> dict[str, Any]:
+    """Time epoch and index over `rounds`, then the peer once. Returns seconds and ratios."""
+    torch.set_num_threads(threads)
+    about = machine.describe()
+    pixels, labels = (column[:n_images] for column in packed.train)
+    trained = train(ARCHITECTURE, packed, epochs=1, seed=0, device="cpu")
+    model, card = trained.model, trained.card
+    index_dir = work / "index"
+
+    def index() -> FingerprintIndex:
+        return build_index(model, card, pixels, labels, index_dir, device="cpu")
+
+    steps: dict[str, Callable[[], object]] = {
+        "epoch": _epoch(model, card, pixels, labels, torch.contiguous_format),
+        "epoch, channels last": _epoch(model, card, pixels, labels, torch.channels_last),
+        "index": index,
+    }
+    seconds: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            began = time.perf_counter()
+            step()
+            seconds[name].append(time.perf_counter() - began)
+    best = {name: min(values) for name, values in seconds.items()}
+    opened = FingerprintIndex.open(index_dir, device="cpu")
+    answer, influences = _answer(opened, packed, model, card)
+    result: dict[str, Any] = {
+        "machine": about,
+        "threads": threads,
+        "images": len(pixels),
+        "batch": BATCH_SIZE,
+        "parameters": sum(p.numel() for p in model.parameters()),
+        "dimension": opened.dimension,
+        "seconds": {name: [round(v, 2) for v in values] for name, values in seconds.items()},
+        "phases of the last index": {k: round(v, 2) for k, v in opened.meta["seconds"].items()},
+        "index / epoch": round(best["index"] / min(best["epoch"], best["epoch, channels last"]), 3),
+        "further affected image": round(answer, 3),
+    }
+    if peer:
+        result["kronfluence"] = _peer(packed, model, card, n_images, work, best["index"] + answer, influences)
+    shutil.rmtree(work)
+    return result
+
+
+def _epoch(
+    model: nn.Module, card: ModelCard, pixels: NDArray[np.uint8], labels: NDArray[np.int64], layout: torch.memory_format
+) -> Callable[[], None]:
+    trained = copy.deepcopy(model).train().to(memory_format=layout)  # type: ignore[call-overload]
+    targets = torch.from_numpy(np.array(labels))
+
+    def epoch() -> None:
+        for start in range(0, len(pixels), BATCH_SIZE):
+            images = torch.from_numpy(np.array(pixels[start : start + BATCH_SIZE])).permute(0, 3, 1, 2)
+            x = normalise(images, card).contiguous(memory_format=layout)
+            trained.zero_grad(set_to_none=True)
+            torch.autograd.backward(F.cross_entropy(trained(x), targets[start : start + BATCH_SIZE]))
+
+    return epoch
+
+
+def _answer(
+    index: FingerprintIndex, packed: PackedDataset, model: nn.Module, card: ModelCard
+) -> tuple[float, NDArray[np.float32]]:
+    """Seconds for a further affected image against a ready index, and its influences [n, 1 + n_b]."""
+    labels = packed.train[1][: index.n]
+    taken = []
+    influences = np.empty(0, dtype=np.float32)
+    for number in range(4):  # the first one prepares the model and reads the index from disk
+        image = np.array(packed.test[0][number])
+        began = time.perf_counter()
+        asked = ask(index, model, card, image, 0, n_b=N_B, seed=number)
+        influences = index.influence(asked.fingerprints)
+        direction = query_direction([asked.fingerprints])
+        collapse(index.fingerprints, index.self_influence, suspects_of(labels, 0, "label"), direction)
+        taken.append(time.perf_counter() - began)
+    return min(taken[1:]), influences
+
+
+def _peer(
+    packed: PackedDataset,
+    model: nn.Module,
+    card: ModelCard,
+    n_images: int,
+    work: Path,
+    ours: float,
+    influences: NDArray[np.float32],
+) -> dict[str, Any]:
+    pixels, labels = (np.array(column[:n_images]) for column in packed.train)
+    x = normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2), card).contiguous()
+    image = normalise(torch.from_numpy(np.array(packed.test[0][3:4])).permute(0, 3, 1, 2), card).contiguous()
+    queries = image.repeat(1 + N_B, 1, 1, 1)
+    query_labels = torch.zeros(1 + N_B, dtype=torch.long)
+    factors, scores, theirs = kronfluence(
+        copy.deepcopy(model), x, torch.from_numpy(labels), queries, query_labels, 128, work / "kronfluence"
+    )
+    # Query 0 is the same image with the same label on both sides; a few images with large influence rule the product
+    # moment, so the ranks are compared.
+    ranks = [np.argsort(np.argsort(values)) for values in (influences[:, 0], theirs[:, 0].numpy())]
+    return {
+        "factors": round(factors, 1),
+        "51 queries": round(scores, 1),
+        "ours, index + 51 queries": round(ours, 1),
+        "times faster": round((factors + scores) / ours, 1),
+        "rank correlation of the influences": round(float(np.corrcoef(*ranks)[0, 1]), 3),
+    }
