@@ -37,8 +37,8 @@ def _speed(results: list[dict[str, Any]]) -> str:
         "## Speed of the fingerprint index",
         "",
         f"{first['images']:,} images, {first['parameters']:,} parameters, fingerprints of {first['dimension']:,} "
-        f"numbers, batches of {first['batch']} for all. Epoch: forward and backward in training mode, no optimiser, no loader; "
-        "the ratio is to the faster of its two memory formats. Best of interleaved rounds, seconds of wall-clock time.",
+        f"numbers, batches of {first['batch']} for all. Epoch: forward and backward in training mode, no optimiser, no "
+        "loader; the ratio is to the faster of its two memory formats. Best of interleaved rounds, seconds of wall-clock time.",
         "",
         "| threads | epoch | epoch, channels last | index | index / epoch | target <= 1.0 | further affected image |",
         "|---|---|---|---|---|---|---|",

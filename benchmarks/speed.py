@@ -38,7 +38,7 @@ def run(packed: PackedDataset, work: Path, *, threads: int, rounds: int, peer: b
     """Time epoch and index over `rounds`, then the peer once. Returns seconds and ratios."""
     torch.set_num_threads(threads)
     about = machine.describe()
-    pixels, labels = (column[:n_images] for column in packed.train)
+    pixels, labels = packed.train[0][:n_images], packed.train[1][:n_images]
     trained = train(ARCHITECTURE, packed, epochs=1, seed=0, device="cpu")
     model, card = trained.model, trained.card
     index_dir = work / "index"
@@ -81,7 +81,7 @@ def run(packed: PackedDataset, work: Path, *, threads: int, rounds: int, peer: b
 def _epoch(
     model: nn.Module, card: ModelCard, pixels: NDArray[np.uint8], labels: NDArray[np.int64], layout: torch.memory_format
 ) -> Callable[[], None]:
-    trained = copy.deepcopy(model).train().to(memory_format=layout)  # type: ignore[call-overload]
+    trained = copy.deepcopy(model).train().to(memory_format=layout)
     targets = torch.from_numpy(np.array(labels))
 
     def epoch() -> None:
@@ -121,7 +121,7 @@ def _peer(
     ours: float,
     influences: NDArray[np.float32],
 ) -> dict[str, Any]:
-    pixels, labels = (np.array(column[:n_images]) for column in packed.train)
+    pixels, labels = np.array(packed.train[0][:n_images]), np.array(packed.train[1][:n_images])
     x = normalise(torch.from_numpy(pixels).permute(0, 3, 1, 2), card).contiguous()
     image = normalise(torch.from_numpy(np.array(packed.test[0][3:4])).permute(0, 3, 1, 2), card).contiguous()
     queries = image.repeat(1 + N_B, 1, 1, 1)
@@ -131,11 +131,11 @@ def _peer(
     )
     # Query 0 is the same image with the same label on both sides; a few images with large influence rule the product
     # moment, so the ranks are compared.
-    ranks = [np.argsort(np.argsort(values)) for values in (influences[:, 0], theirs[:, 0].numpy())]
+    ranks = np.stack([v.argsort().argsort() for v in (influences[:, 0], theirs[:, 0].numpy())]).astype(np.float64)
     return {
         "factors": round(factors, 1),
         "51 queries": round(scores, 1),
         "ours, index + 51 queries": round(ours, 1),
         "times faster": round((factors + scores) / ours, 1),
-        "rank correlation of the influences": round(float(np.corrcoef(*ranks)[0, 1]), 3),
+        "rank correlation of the influences": round(float(np.corrcoef(ranks)[0, 1]), 3),
     }
