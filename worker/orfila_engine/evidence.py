@@ -1,7 +1,7 @@
 """Is there poison at all? The statistic of an affected image against that of ordinary test images of the same model.
 
 The reference statistics are made once for each index by the same steps as for an affected image (misclassified test
-images first, spread over the predicted labels) and kept beside it in `calibration.npz`.
+images first, spread over the predicted labels) and kept beside it in `evidence-SUSPECTS-N.npz`.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ from orfila_engine.questions import Suspects, ask, suspects_of
 N_REFERENCE = 40
 MIN_REFERENCE = 30
 FOUND_P = 0.05
-FOUND_STATISTIC = 0.45
-"""Ordinary misclassified images stay below this on every attack measured (docs/method.md)."""
+FOUND_STATISTIC = 0.25
+"""Ordinary test images stay below this on every data set measured (benchmarks/)."""
 WEAK_P = 0.2
-_FILE = "calibration-{suspects}-{n_b}.npz"
+_FILE = "evidence-{suspects}-{n_b}.npz"
 Answer = Literal["poisoning found", "weak evidence", "no evidence of poisoning"]
 
 

@@ -181,8 +181,8 @@ def _provenance(summary: dict[str, Any]) -> str:
         "the influence of poisoned training images on it collapses. A mixture of two normal distributions over the "
         f"suspects' collapse scores gives each a posterior; above {summary['threshold']} it is flagged. Estimated "
         "precision and recall follow from the posteriors; nobody has judged these images yet. The p-value compares "
-        f"the gain in BIC for each suspect, here {evidence['statistic']:.3f}, with that of {evidence['n_reference']} "
-        "ordinary test images of the same model."
+        "the evidence statistic (gain in BIC for each suspect, times the alignment of the refined with the first "
+        f"direction), here {evidence['statistic']:.3f}, with that of {evidence['n_reference']} ordinary test images."
     )
     blocks = [_table("Parameters", summary["parameters"]), _table("Digests (SHA-256)", summary["digests"])]
     blocks += [_table("Seconds", summary["seconds"]), _table("Versions", summary["versions"])]
