@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from pathlib import Path
 
 import pytest
 from conftest import Server, Watched
@@ -13,6 +14,17 @@ pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
 JOB_MS = 240_000
 """How long a job may take on a busy machine, milliseconds."""
+
+
+AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
+
+
+def check_accessible(watched: Watched, place: str) -> None:
+    """Whatever axe dislikes on the page is a complaint."""
+    assert AXE.exists(), "axe-core is missing: cd frontend && npm ci --ignore-scripts"
+    watched.page.evaluate(AXE.read_text())
+    found = watched.page.evaluate("axe.run({resultTypes: ['violations']})")["violations"]
+    watched.complaints.extend(f"axe on {place}: {v['id']}: {v['nodes'][0]['html']}" for v in found)
 
 
 def add_dataset(page: Page, path: str, name: str) -> None:
@@ -97,8 +109,11 @@ def test_a_person_walks_a_case_from_two_files_to_a_verified_repair(
     add_dataset(page, str(sample.dataset), "poisoned")
     add_dataset(page, str(sample.triggered), "triggered")
     add_model(page, str(sample.model), "poisoned")
+    check_accessible(watched, "model")
     open_case(page)
     expect(page.get_by_role("region", name="Finding")).to_contain_text("poisoning found")
+
+    check_accessible(watched, "case")
 
     page.get_by_role("link", name="Evidence", exact=True).click()
     expect(page.get_by_role("slider", name="Threshold")).to_be_visible(timeout=30_000)
@@ -108,6 +123,7 @@ def test_a_person_walks_a_case_from_two_files_to_a_verified_repair(
     inspector = page.get_by_role("region", name="Inspector")
     expect(inspector.get_by_role("list", name="Influence shift by transform")).to_be_visible()
     move_threshold(page)
+    check_accessible(watched, "evidence")
 
     page.get_by_role("link", name="Review", exact=True).click()
     expect(page.get_by_text("flagged images judged")).to_contain_text(f"2 of {len(sample.poison)}")
@@ -121,6 +137,7 @@ def test_a_person_walks_a_case_from_two_files_to_a_verified_repair(
     expect(proof).to_contain_text("1 of 1")
     expect(proof).to_contain_text(re.compile(r"Poison success rate.*→ 0\.0 %", re.DOTALL))
     expect(page.get_by_role("img", name="Accuracy of each class before and after")).to_be_visible()
+    check_accessible(watched, "verify")
 
     page.get_by_role("link", name="Activity", exact=True).click()
     page.get_by_role("button", name="Verify chain").click()
@@ -128,4 +145,5 @@ def test_a_person_walks_a_case_from_two_files_to_a_verified_repair(
 
     page.get_by_role("button", name="Dark theme").click()
     expect(page.locator("html")).to_have_attribute("data-mantine-color-scheme", "dark")
+    check_accessible(watched, "activity, dark")
     assert watched.complaints == []

@@ -207,6 +207,10 @@ export function ScoreHistogram({
   const text = `${plural(reading.count, 'image')} · precision ${share(reading.precision)} · recall ${share(reading.recall)}`
   const inside = box !== null && x !== null
   const at = inside ? Math.max(box.left, Math.min(box.left + box.width, x)) : 0
+  // The label stands right of the line, or left of it where it would leave the plot. About 6.4 px a character.
+  const labelWidth = text.length * 6.4 + 14
+  const fits = box !== null && at + 10 + labelWidth <= box.left + box.width + 12
+  const labelLeft = fits ? at + 10 : Math.max(0, at - 10 - labelWidth)
   return (
     <div className="histogram" ref={surface}>
       <Plot data={data} layout={layout} height={height} label={`Histogram of ${axisTitle[axis]}`} onReady={onReady} />
@@ -225,10 +229,7 @@ export function ScoreHistogram({
             onPointerDown={drag}
             onKeyDown={onKey}
           />
-          <span
-            className="threshold-label"
-            style={at > box.left + box.width / 2 ? { right: `calc(100% - ${at - 10}px)` } : { left: at + 10 }}
-          >
+          <span className="threshold-label" style={{ left: labelLeft }}>
             {text}
           </span>
         </>

@@ -72,10 +72,10 @@ export const CASE_COLUMNS = [
   'flagged_paper',
 ] as const
 
-/** Row numbers, ordered by a column; equal values keep the order of rows. */
-export function sortRows(rows: Int32Array, values: Values, order: 'asc' | 'desc'): Int32Array {
+/** Row numbers, ordered by a column; equal values by a second column (largest first), then in the order of rows. */
+export function sortRows(rows: Int32Array, values: Values, order: 'asc' | 'desc', ties?: Values): Int32Array {
   const sign = order === 'asc' ? 1 : -1
-  return rows.slice().sort((a, b) => sign * (values[a] - values[b]) || a - b)
+  return rows.slice().sort((a, b) => sign * (values[a] - values[b]) || (ties ? ties[b] - ties[a] : 0) || a - b)
 }
 
 /** Row numbers that pass a test, in order. */

@@ -38,6 +38,16 @@ test('tabs, label, verdict and brush each narrow the gallery, sorted by the chos
   expect(show({ range: { axis: 'shift_mean', from: -2, to: 1 } })).toEqual([12, 14, 10])
 })
 
+test('among equal posteriors the higher collapse score comes first', () => {
+  const tied = {
+    ...columns,
+    posterior: new Float32Array(n).fill(1),
+    collapse_score: Float32Array.from([1, 3, 2, 5, 4]),
+  }
+  const order = galleryOrder(tied, { tab: 'all', sort: 'posterior' }, new Set(), new Set(), new Map())
+  expect([...order]).toEqual([13, 14, 11, 12, 10])
+})
+
 test('collapse comes first when sorting by influence shift', () => {
   expect(show({ sort: 'shift_mean' })).toEqual([11, 12, 10, 14, 13])
 })

@@ -37,6 +37,8 @@ export function galleryOrder(
     if (verdict !== undefined && (verdicts.get(index[row]) ?? 'none') !== verdict) return false
     return true
   })
-  const sorted = sortRows(rows, columns[filters.sort], ascending.has(filters.sort) ? 'asc' : 'desc')
+  // Many posteriors are exactly 1: the collapse score then decides, as in the server's rank.
+  const ties = filters.sort === 'posterior' ? columns.collapse_score : undefined
+  const sorted = sortRows(rows, columns[filters.sort], ascending.has(filters.sort) ? 'asc' : 'desc', ties)
   return sorted.map((row) => index[row])
 }
