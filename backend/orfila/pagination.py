@@ -29,11 +29,16 @@ def decode_cursor(cursor: str, types: tuple[type, ...]) -> list[Any]:
     except (ValueError, binascii.Error, RecursionError):
         values = None
     if not isinstance(values, list) or len(values) != len(types):
-        raise BadRequest("The cursor is not one that this list gave; start again without it.", code="bad_cursor")
+        raise _bad()
     for value, kind in zip(values, types, strict=True):
-        if not isinstance(value, int | float if kind is float else kind) or isinstance(value, bool):
-            raise BadRequest("The cursor is not one that this list gave; start again without it.", code="bad_cursor")
+        fits = isinstance(value, int | float if kind is float else kind) and not isinstance(value, bool)
+        if not fits or (isinstance(value, int) and abs(value) >= 2**63):  # more than a database's integers hold
+            raise _bad()
     return values
+
+
+def _bad() -> BadRequest:
+    return BadRequest("The cursor is not one that this list gave; start again without it.", code="bad_cursor")
 
 
 def newest_first(
@@ -51,7 +56,9 @@ def newest_first(
         try:
             moment = datetime.fromisoformat(at)
         except ValueError as error:
-            raise BadRequest("The cursor is not one that this list gave; start again without it.") from error
+            raise _bad() from error
+        if moment.tzinfo is None:
+            raise _bad()
         query = query.where(tuple_(created_at, row_id) < tuple_(moment, last))
     rows = list(session.scalars(query.order_by(created_at.desc(), row_id.desc()).limit(limit + 1)))
     if len(rows) <= limit:

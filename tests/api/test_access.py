@@ -13,6 +13,7 @@ from orfila.app import create_app
 from orfila.identity.service import sign_in_link
 from orfila.migrations import migrate
 from orfila.openapi import document
+from orfila.pagination import encode_cursor
 from orfila.settings import Settings
 
 PUBLIC = {("GET", "/health"), ("GET", "/ready"), ("POST", "/api/v1/session")}
@@ -261,7 +262,16 @@ def test_problems_say_what_to_do(site):
     assert {e["field"] for e in problem["errors"]} == {"body.name", "body.colour"}
     assert problem["instance"] == answer.headers["x-request-id"]
     assert site.get("/datasets/none", 404)["detail"] == "There is no such data set."
-    assert site.get("/jobs", 400, cursor="zzz")["code"] == "bad_cursor"
+    for cursor in (
+        "zzz",
+        "",
+        encode_cursor([1, 2, 3]),
+        encode_cursor([True, "x"]),
+        encode_cursor(["now", "x"]),
+        encode_cursor(["2026-01-01", "x"]),
+    ):
+        assert site.get("/jobs", 400, cursor=cursor)["code"] == "bad_cursor"
+    assert site.get("/audit", 400, cursor=encode_cursor([2**63]))["code"] == "bad_cursor"
     assert site.get("/projects/x/nothing", 404)["code"] == "not_found"
 
 

@@ -32,7 +32,7 @@ class CaseCreate(Request):
     model_id: str
     affected: list[AffectedSource] = Field(min_length=1, max_length=16)
     n_queries: int = Field(50, ge=10, le=200, description="n_b: transformed queries for each affected image.")
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**31)
     suspects: Literal["label", "all"] = Field(
         "label", description="Suspect only training images that carry the predicted label, or all of them."
     )

@@ -18,7 +18,9 @@ class DatasetCreate(Request):
     on_broken: Literal["refuse", "skip"] = Field(
         "refuse", description="What to do with images that cannot be decoded: refuse the data set, or leave them out."
     )
-    split_seed: int = Field(0, description="Seed of the 10 % test split where the archive has no test folder.")
+    split_seed: int = Field(
+        0, ge=0, lt=2**31, description="Seed of the 10 % test split where the archive has no test folder."
+    )
 
 
 class SkippedImage(Response):

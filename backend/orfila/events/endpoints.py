@@ -28,7 +28,7 @@ MAX_SECONDS = 600.0
 async def stream_events(
     database: DatabaseDep,
     subject: SubjectDep,
-    last_event_id: Annotated[int | None, Header(alias="Last-Event-ID", ge=0)] = None,
+    last_event_id: Annotated[int | None, Header(alias="Last-Event-ID", ge=0, lt=2**63)] = None,
 ) -> AsyncIterator[ServerSentEvent]:
     """News of the projects that one may see, as they happen.
 

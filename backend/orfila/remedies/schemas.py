@@ -27,7 +27,7 @@ class RemedyCreate(Request):
     remove: RemovalSet
     epochs: int | None = Field(None, ge=1, le=300, description="Default: as the model was trained (eu), a third (cf).")
     learning_rate: float | None = Field(None, gt=0, le=10)
-    seed: int = 0
+    seed: int = Field(0, ge=0, lt=2**31)
 
 
 class AffectedOutcome(Response):

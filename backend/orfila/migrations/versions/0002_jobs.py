@@ -5,6 +5,7 @@ Revision 0002, follows 0001. 2026-11-24 22:41:49.624493
 
 import sqlalchemy as sa
 from alembic import op
+
 from orfila.db import UtcDateTime
 
 revision = "0002"
