@@ -38,7 +38,7 @@ def _speed(results: list[dict[str, Any]]) -> str:
         "",
         f"{first['images']:,} images, {first['parameters']:,} parameters, fingerprints of {first['dimension']:,} "
         f"numbers, batches of {first['batch']} for all. Epoch: forward and backward in training mode, no optimiser, no "
-        "loader; the ratio is to the faster of its two memory formats. Best of interleaved rounds, seconds of wall-clock time.",
+        "loader; the ratio is to the faster of its two memory formats. Best of interleaved rounds, wall-clock seconds.",
         "",
         "| threads | epoch | epoch, channels last | index | index / epoch | target <= 1.0 | further affected image |",
         "|---|---|---|---|---|---|---|",

@@ -137,5 +137,5 @@ def _peer(
         "51 queries": round(scores, 1),
         "ours, index + 51 queries": round(ours, 1),
         "times faster": round((factors + scores) / ours, 1),
-        "rank correlation of the influences": round(float(np.corrcoef(ranks)[0, 1]), 3),
+        "rank correlation of the influences": round(float(np.asarray(np.corrcoef(ranks))[0, 1]), 3),
     }
