@@ -104,6 +104,9 @@ def test_scores_are_filtered_sorted_and_paged_without_gaps(site):
             assert sorted(i for _, i in seen) == list(range(N_TRAIN))
             values = [v for v, _ in seen]
             assert values == sorted(values, reverse=order == "desc")
+    for row in site.get(path, limit=20)["items"][:10]:
+        rank = site.get(path.replace("scores", f"evidence/{row['index']}"))["rank"]
+        assert top["items"][rank - 1]["index"] == row["index"], "the list and the rank agree among equal posteriors"
     assert site.get(path, label=2, suspect=True)["total"] == 0
     assert site.get(path, min_posterior=0.9)["total"] == 12
     assert site.get(path, verdict="none")["total"] == N_TRAIN

@@ -51,19 +51,27 @@ class ScoreFilter:
 def page(
     store: BlobStore, case: Case, verdicts: Verdicts, wanted: ScoreFilter, cursor: str | None, limit: int
 ) -> Page[schemas.ScoreRow]:
-    """Training images that match, sorted; ties by index, so that a cursor is exact."""
+    """Training images that match, sorted, and a cursor that is exact.
+
+    Many posteriors are exactly 1: the collapse score then decides, as in `Evidence.rank`. Other ties go by index.
+    """
     scores = findings.scores(store, case)
     mask = _matching(scores, verdicts, wanted)
     total = int(mask.sum())
     rows = np.flatnonzero(mask)
-    key = scores.column(wanted.sort)[rows].astype(np.float64) * (1 if wanted.order == "asc" else -1)
+    sign = 1 if wanted.order == "asc" else -1
+    key = sign * scores.column(wanted.sort)[rows].astype(np.float64)
+    second = sign * scores.numbers["collapse_score"][rows].astype(np.float64)
+    tie = second if wanted.sort == "posterior" else np.zeros(len(rows))
     if cursor is not None:
-        at, last = decode_cursor(cursor, (float, int))
-        after = (key > at) | ((key == at) & (rows > last))
-        rows, key = rows[after], key[after]
-    order = _first(key, rows, limit + 1)
-    rows, key = rows[order], key[order]
-    next_cursor = encode_cursor([float(key[limit - 1]), int(rows[limit - 1])]) if len(rows) > limit else None
+        at, at_tie, last = decode_cursor(cursor, (float, float, int))
+        after = (key > at) | ((key == at) & ((tie > at_tie) | ((tie == at_tie) & (rows > last))))
+        rows, key, tie = rows[after], key[after], tie[after]
+    order = _first(key, tie, rows, limit + 1)
+    rows, key, tie = rows[order], key[order], tie[order]
+    end = limit - 1
+    more = len(rows) > limit
+    next_cursor = encode_cursor([float(key[end]), float(tie[end]), int(rows[end])]) if more else None
     items = [row(scores, verdicts, int(i)) for i in rows[:limit]]
     return Page(items=items, next_cursor=next_cursor, total=total)
 
@@ -150,13 +158,13 @@ def _matching(scores: columns.Scores, verdicts: Verdicts, wanted: ScoreFilter) -
     return mask
 
 
-def _first(key: NDArray[np.float64], rows: NDArray[np.intp], n: int) -> NDArray[np.intp]:
-    """Positions of the first n by (key, row), sorted; a partition first where there are many more."""
+def _first(key: NDArray[np.float64], tie: NDArray[np.float64], rows: NDArray[np.intp], n: int) -> NDArray[np.intp]:
+    """Positions of the first n by (key, tie, row), sorted; a partition first where there are many more."""
     if len(key) <= 4 * n:
-        return np.lexsort((rows, key))[:n]
+        return np.lexsort((rows, tie, key))[:n]
     bound = np.partition(key, n - 1)[n - 1]
     near = np.flatnonzero(key <= bound)
-    return near[np.lexsort((rows[near], key[near]))][:n]
+    return near[np.lexsort((rows[near], tie[near], key[near]))][:n]
 
 
 def _rank(scores: columns.Scores, index: int) -> int:
