@@ -138,7 +138,7 @@ def _histogram(scores: Scores, values: NDArray[np.float32], line: float, axis: s
     )
     figure.update_layout(barmode="overlay", showlegend=True, meta={"threshold": line, "hint": hint})
     figure.update_xaxes(title_text=axis, range=[float(edges[0]), float(edges[-1])])
-    figure.update_yaxes(title_text="training images", type="log", rangemode="tozero")
+    figure.update_yaxes(title_text="training images", type="log", dtick=1)
     return as_json(figure)
 
 
