@@ -99,6 +99,13 @@ def move_threshold(page: Page) -> None:
     expect(page.get_by_role("tab", name=f"Flagged {automatic}")).to_be_visible()
 
 
+def poison_success_rate(text: str) -> tuple[float, float]:
+    """Before and after the repair, percent, as the page shows them."""
+    found = re.search(r"Poison success rate\s+([\d.]+) % → ([\d.]+) %", text)
+    assert found, text
+    return float(found[1]), float(found[2])
+
+
 def test_a_person_walks_a_case_from_two_files_to_a_verified_repair(
     server: Server, sample: Sample, watched: Watched
 ) -> None:
@@ -135,7 +142,9 @@ def test_a_person_walks_a_case_from_two_files_to_a_verified_repair(
     expect(proof).to_be_visible(timeout=JOB_MS)
     expect(proof).to_contain_text("Verified")
     expect(proof).to_contain_text("1 of 1")
-    expect(proof).to_contain_text(re.compile(r"Poison success rate.*→ 0\.0 %", re.DOTALL))
+    before, after = poison_success_rate(proof.inner_text())
+    assert before > 90
+    assert after < 3, "the trigger may fool the repaired model on one of its 39 images at most"
     expect(page.get_by_role("img", name="Accuracy of each class before and after")).to_be_visible()
     check_accessible(watched, "verify")
 

@@ -1,7 +1,7 @@
 // The confusion matrix as a heat map whose cells are buttons: a cell lists its test images.
 import { useComputedColorScheme } from '@mantine/core'
 import type { ConfusionMatrix } from '@/client'
-import { count } from '@/lib/format'
+import { count, share } from '@/lib/format'
 
 /** Share of its row as a colour; errors warm, the diagonal calm. Text keeps a contrast of 4.5:1. */
 function shade(part: number, correct: boolean, dark: boolean): { background: string; color: string } {
@@ -65,7 +65,7 @@ export function ConfusionTable({
                   </td>
                 ))}
                 <td className="number quiet" style={{ paddingLeft: 8 }}>
-                  {total > 0 ? (row[label] / total).toFixed(2) : '–'}
+                  {total > 0 ? share(row[label] / total) : '–'}
                 </td>
               </tr>
             )

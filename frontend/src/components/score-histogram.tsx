@@ -45,7 +45,7 @@ export function ScoreHistogram({
   onPreview,
   onThreshold,
   onBrush,
-  height = 196,
+  height = 232,
 }: {
   columns: CaseColumns
   ranking: Ranking
@@ -200,6 +200,8 @@ export function ScoreHistogram({
     const step = steps[event.key]
     if (step === undefined) return
     event.preventDefault()
+    // The gallery's arrow keys must not move as well.
+    event.stopPropagation()
     onThreshold(Math.max(0, Math.min(sorted.length, settledCount + step)))
   }
 

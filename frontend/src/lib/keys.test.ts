@@ -19,9 +19,9 @@ test('ctrl belongs to the browser but for A and Z', () => {
   expect(press('p', { altKey: true })).toBeNull()
 })
 
-test('keys are dead in text fields and where a control needs them, alive on checkboxes', () => {
+test('keys are dead in text fields and dialogues, alive on checkboxes', () => {
   document.body.innerHTML =
-    '<input id="a"><textarea id="b"></textarea><input id="c" type="checkbox"><div role="slider" id="d"></div><div id="e"></div>'
+    '<input id="a"><textarea id="b"></textarea><input id="c" type="checkbox"><div role="dialog"><button id="d"></button></div><div id="e"></div>'
   const typing = (id: string) => isTyping(document.getElementById(id))
   expect(['a', 'b', 'c', 'd', 'e'].map(typing)).toEqual([true, true, false, true, false])
 })

@@ -79,11 +79,11 @@ export function keyAction(event: KeyLike): KeyAction | null {
   }
 }
 
-/** Keys are dead while a text field has the focus, or a control that needs them itself. */
+/** Keys are dead while a text field has the focus, or a dialogue or a list that needs them itself. */
 export function isTyping(target: EventTarget | null): boolean {
   if (!(target instanceof HTMLElement)) return false
   if (target.isContentEditable) return true
-  if (target.closest('[role="dialog"], [role="listbox"], [role="menu"], [role="slider"], [role="tablist"]')) return true
+  if (target.closest('[role="dialog"], [role="listbox"], [role="menu"]')) return true
   return target.matches('input:not([type="checkbox"]), textarea, select')
 }
 

@@ -279,7 +279,7 @@ function Workbench({
             <Select
               aria-label="Class"
               size="xs"
-              w={140}
+              w={126}
               searchable
               data={[
                 { value: '', label: 'All classes' },
@@ -291,7 +291,7 @@ function Workbench({
             <Select
               aria-label="Verdict"
               size="xs"
-              w={130}
+              w={120}
               data={[
                 { value: '', label: 'Any verdict' },
                 { value: 'none', label: 'Not judged' },
@@ -305,7 +305,7 @@ function Workbench({
             <Select
               aria-label="Sort by"
               size="xs"
-              w={150}
+              w={136}
               data={sorts}
               value={sort}
               onChange={(value) => set({ sort: value as Sort })}

@@ -136,9 +136,9 @@ function RepairForm({ item, finding }: { item: Case; finding: Finding }) {
   )
 }
 
-export function RemedyRow({ remedy }: { remedy: Remedy }) {
+function RemedyRow({ remedy, shown }: { remedy: Remedy; shown: boolean }) {
   return (
-    <tr>
+    <tr aria-current={shown || undefined} style={shown ? { background: 'var(--faint)' } : undefined}>
       <td>
         <Link to="/c/$caseId/verify" params={{ caseId: remedy.case_id }} search={{ remedy: remedy.id }}>
           {remedy.method === 'cf' ? 'Fine-tuned (CF)' : 'Retrained (EU)'}
@@ -161,7 +161,8 @@ export function RemedyRow({ remedy }: { remedy: Remedy }) {
   )
 }
 
-export function RemediesTable({ remedies }: { remedies: Remedy[] }) {
+/** `shown`: the remedy that the page is about, if it is about one. */
+export function RemediesTable({ remedies, shown }: { remedies: Remedy[]; shown?: string }) {
   return (
     <table className="table">
       <thead>
@@ -176,7 +177,7 @@ export function RemediesTable({ remedies }: { remedies: Remedy[] }) {
       </thead>
       <tbody>
         {remedies.map((remedy) => (
-          <RemedyRow key={remedy.id} remedy={remedy} />
+          <RemedyRow key={remedy.id} remedy={remedy} shown={remedy.id === shown} />
         ))}
       </tbody>
     </table>

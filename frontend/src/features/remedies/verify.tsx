@@ -1,8 +1,7 @@
 // The proof of a repair, before and after: affected images, accuracy of each class, poison success rate, what else changed.
 import { Stack, Text } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
-import { Link, useNavigate, useParams, useSearch } from '@tanstack/react-router'
-import { useCallback } from 'react'
+import { Link, useParams, useSearch } from '@tanstack/react-router'
 import type { Case, Dataset, Remedy, Verification } from '@/client'
 import { Digest } from '@/components/copy'
 import { HowObtained } from '@/components/derived'
@@ -193,14 +192,12 @@ function Made({ item, remedy, proof }: { item: Case; remedy: Remedy; proof: Veri
 export function VerifyScreen() {
   const { caseId } = useParams({ from: '/app/c/$caseId' })
   const search = useSearch({ from: '/app/c/$caseId/verify' })
-  const navigate = useNavigate({ from: '/c/$caseId/verify' })
   const query = useQuery(q.case(caseId))
   const remedies = useQuery({
     ...q.remedies(caseId),
     refetchInterval: (state) => (state.state.data?.some((r) => r.state === 'running') ? 2000 : false),
   })
   const dataset = useQuery({ ...q.dataset(query.data?.dataset_id ?? ''), enabled: query.data !== undefined })
-  const choose = useCallback((id: string) => void navigate({ search: { remedy: id }, replace: true }), [navigate])
   return (
     <Loaded query={query}>
       {(item) => (
@@ -227,21 +224,7 @@ export function VerifyScreen() {
                 {all.length > 1 && (
                   <section className="panel">
                     <h2>Compare remedies</h2>
-                    <RemediesTable remedies={all} />
-                    <div className="tabs" style={{ marginTop: 8 }}>
-                      {all.map((r) => (
-                        <button
-                          key={r.id}
-                          type="button"
-                          className="tab"
-                          aria-selected={r.id === remedy.id}
-                          role="tab"
-                          onClick={() => choose(r.id)}
-                        >
-                          {r.method.toUpperCase()} without {plural(r.n_removed, 'image')}
-                        </button>
-                      ))}
-                    </div>
+                    <RemediesTable remedies={all} shown={remedy.id} />
                   </section>
                 )}
                 {!remedy.verification && (
