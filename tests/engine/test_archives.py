@@ -117,6 +117,13 @@ def test_overlapping_zip_entries_are_refused(tmp_path: Path) -> None:
         read(path)
 
 
+def test_names_in_code_page_437_do_not_seem_to_overlap(tmp_path: Path) -> None:
+    """As old Windows tools write them: one byte for each letter, no UTF-8 flag, no extra fields."""
+    path = make_zip(tmp_path / "a.zip", {f"a/{'x' * 8}{k}.png": b"data" for k in range(3)})
+    path.write_bytes(path.read_bytes().replace(b"x" * 8, b"\x82" * 8))  # é
+    assert list(read(path)) == [f"a/{'é' * 8}{k}.png" for k in range(3)]
+
+
 def test_names_that_differ_only_by_case_are_refused(tmp_path: Path) -> None:
     with pytest.raises(DataError, match="twice"):
         read(make_zip(tmp_path / "a.zip", {"a/X.png": b"1", "a/x.png": b"2"}))

@@ -20,6 +20,8 @@ MAX_TOTAL_BYTES = 500 * 2**30
 MAX_RATIO = 200
 MAX_DEPTH = 8
 _RATIO_FLOOR = 2**20
+_UTF8_NAME = 0x800
+"""Flag of a zip entry whose name is UTF-8; without it zipfile decodes the name as code page 437."""
 
 
 class DataError(ValueError):
@@ -146,7 +148,8 @@ def _refuse_overlap(infos: list[zipfile.ZipInfo]) -> None:
     for info in sorted(infos, key=lambda i: i.header_offset):
         if info.header_offset < end:
             raise DataError("the zip's entries overlap, as a decompression bomb's do; refused")
-        end = info.header_offset + 30 + len(info.orig_filename.encode()) + info.compress_size
+        encoding = "utf-8" if info.flag_bits & _UTF8_NAME else "cp437"
+        end = info.header_offset + 30 + len(info.orig_filename.encode(encoding)) + info.compress_size
 
 
 def _tar(source: Path) -> Iterator[Entry]:
