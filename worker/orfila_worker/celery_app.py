@@ -20,7 +20,6 @@ READY_VARIABLE = "ORFILA_READY_FILE"
 DEVICE_VARIABLE = "ORFILA_WORKER_DEVICE"
 
 
-@signals.worker_process_init.connect
 def _prepare_child(**_: Any) -> None:
     """Import torch in the prefork child only: CUDA does not survive a fork, and the parent stays small."""
     from orfila_worker.runner import start_runner
@@ -29,6 +28,9 @@ def _prepare_child(**_: Any) -> None:
     start_runner(get_settings(), os.environ.get(DEVICE_VARIABLE, get_settings().device))
     if ready := os.environ.get(READY_VARIABLE):
         Path(ready).touch()
+
+
+signals.worker_process_init.connect(_prepare_child, weak=False)
 
 
 @app.task(name=TASK)  # type: ignore[untyped-decorator]
