@@ -38,7 +38,6 @@ export function TilePicture({ datasetId, atlas, index, zoom }: TilePictureProps)
 }
 
 interface TileProps extends TilePictureProps {
-  place: number
   column: number
   label: string
   verdict: VerdictValue | null
@@ -167,7 +166,6 @@ export function Gallery(props: GalleryProps) {
                   datasetId={datasetId}
                   atlas={atlas}
                   index={index}
-                  place={row.index * columns + column}
                   column={column}
                   zoom={zoom}
                   label={labelOf(index)}

@@ -17,7 +17,6 @@ import {
   getRemedy,
   getRemedyFigure,
   getReviewProgress,
-  listArchitectures,
   listAudit,
   listCases,
   listDatasets,
@@ -77,8 +76,6 @@ export const q = {
       queryFn: () => body(listPredictions({ path: { model_id: id }, query: { label, predicted, limit: 200 } })),
       ...immutable,
     }),
-  architectures: () =>
-    queryOptions({ queryKey: ['architectures'], queryFn: () => body(listArchitectures()), ...immutable }),
   cases: (projectId: string) =>
     queryOptions({
       queryKey: ['cases', projectId],
