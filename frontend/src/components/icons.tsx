@@ -84,11 +84,6 @@ export const WarningIcon = ({ size }: { size?: number }) => (
     <path d="M8 2 1.500 13.500h13zM8 6.500v3M8 11.500v.1" />
   </Icon>
 )
-export const CheckIcon = () => (
-  <Icon>
-    <path d="m3 8.500 3 3 7-7" />
-  </Icon>
-)
 export const CrossIcon = () => (
   <Icon>
     <path d="m4 4 8 8M12 4l-8 8" />
