@@ -18,7 +18,7 @@ import redis
 from conftest import Product, Sample
 
 from orfila.cases.schemas import Case
-from orfila.client import Client, JobFailed
+from orfila.client import ApiError, Client, JobFailed
 from orfila.jobs.schemas import JobDetail
 
 pytestmark = pytest.mark.timeout(240)
@@ -143,7 +143,7 @@ def test_bad_input_fails_with_a_sentence(client: Client, project: str, sample: S
     dataset = client.add_dataset(project, broken, on_broken="skip")
     assert dataset.intake is not None
     assert dataset.intake.n_skipped == 1
-    with pytest.raises(JobFailed, match="classes"):
+    with pytest.raises(ApiError, match="10 classes"):
         client.add_model(project, sample.weights, dataset.id)
 
 

@@ -49,10 +49,10 @@ def finish(session: Session, store: BlobStore, claim: Claim, result: dict[str, A
     left = session.scalar(
         select(func.count()).where(Shard.job_id == job.id, Shard.stage == shard.stage, Shard.state != "succeeded")
     )
-    if left:
+    if job.state == "cancelling" and (left or shard.stage + 1 < job.n_stages):
+        _cancelled_when_idle(session, job)
+    elif left:
         return
-    if job.state == "cancelling" and shard.stage + 1 < job.n_stages:
-        _cancelled(session, job)
     elif shard.stage + 1 < job.n_stages:
         service.open_stage(session, job, shard.stage + 1)
     else:
