@@ -56,7 +56,7 @@ def _sections(packed: PackedDataset, arguments: argparse.Namespace) -> dict[str,
     n_images = min(arguments.images, packed.n_train)
     sections: dict[str, Callable[[Path], dict[str, Any]]] = {}
     for threads in THREADS:
-        sections[f"speed-{threads}-threads"] = partial(
+        sections[f"speed-{threads}-threads-{n_images}-images"] = partial(
             speed.run,
             packed,
             threads=threads,
@@ -66,7 +66,7 @@ def _sections(packed: PackedDataset, arguments: argparse.Namespace) -> dict[str,
             n_images=n_images,
         )
     for seed in arguments.seeds:
-        sections[f"detection-badnet-{seed}"] = partial(
+        sections[f"detection-badnet-{arguments.epochs}-epochs-seed-{seed}"] = partial(
             detection.run, packed, attack="badnet", rate=0.02, seed=seed, epochs=arguments.epochs, repairs=("eu", "cf")
         )
     return sections
