@@ -91,6 +91,16 @@ class Jobs(RuleBasedStateMachine):
         if len(jobs) >= 5:
             return
         self.number += 1
+        depends_on = [jobs[need % len(jobs)]] if need is not None and jobs else []
+        with self.database.reading() as session:
+            hopeless = any(session.get_one(Job, n).state in ("failed", "cancelled") for n in depends_on)
+        if hopeless:
+            with pytest.raises(Conflict):
+                self._submit(n_map, reduce, depends_on)
+        else:
+            self._submit(n_map, reduce, depends_on)
+
+    def _submit(self, n_map: int, reduce: bool, depends_on: list[str]) -> None:
         with self.database.transaction() as session:
             index = FingerprintIndex(
                 project_id=self.project_id, key=f"{self.number:064}", model_id=self.model_id, dataset_id=self.dataset_id
@@ -108,7 +118,7 @@ class Jobs(RuleBasedStateMachine):
                 subject_name="m",
                 spec=spec,
                 stages=stages,
-                depends_on=[jobs[need % len(jobs)]] if need is not None and jobs else [],
+                depends_on=depends_on,
                 created_by=self.user_id,
             )
             needs = session.scalars(select(Job.state).join(JobNeed, JobNeed.needs_id == Job.id)).all()
@@ -302,7 +312,7 @@ class Jobs(RuleBasedStateMachine):
 
 TestJobs = Jobs.TestCase
 TestJobs.settings = settings(
-    max_examples=25,
+    max_examples=15,
     stateful_step_count=25,
     deadline=None,
     suppress_health_check=[HealthCheck.too_slow],

@@ -9,7 +9,7 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from orfila.db import now
-from orfila.errors import NotFound
+from orfila.errors import Conflict, NotFound
 from orfila.events.service import publish
 from orfila.identity.models import User
 from orfila.identity.subject import Subject
@@ -52,8 +52,12 @@ def submit(
 
     stages: for each stage the payload of each shard; a stage starts when the one before it has succeeded.
     depends_on: ids of jobs that must succeed first. created_by: id of a user.
+    Raises Conflict when one of those has failed or was cancelled: the new one would wait for ever.
     """
-    open_needs = [n for n in depends_on if _state(session, n) != "succeeded"]
+    states = {n: _state(session, n) for n in depends_on}
+    if any(state in ("failed", "cancelled") for state in states.values()):
+        raise Conflict("A job that this one needs has failed or was cancelled; run that one again first.")
+    open_needs = [n for n, state in states.items() if state != "succeeded"]
     job = Job(
         project_id=project_id,
         kind=kind,
