@@ -26,9 +26,11 @@ from orfila_engine.training import Recipe, TrainedModel, fit
 
 Method = Literal["eu", "cf"]
 FINE_TUNE_SHARE = 1 / 3
-"""Epochs of CF, as a share of those of the training."""
-FINE_TUNE_RATE = 0.5
-"""Peak learning rate of CF, as a share of that of the training: high enough to leave the poisoned optimum."""
+"""Epochs of CF, as a share of those of the training; the learning rate rises to the same peak.
+
+BadNet 2 %, 10,000 CIFAR-10 images, ResNet-20, 5 epochs: poison success rate .985 -> .010 at the peak of the training,
+.050 at half of it; test accuracy .685 -> .742 with both.
+"""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def unlearn(
     """Repair a model without the training images `removed` (by `index`). The given model is not changed.
 
     recipe: how the model was trained (see `recipe_of`); None takes the defaults of `Recipe`.
-    epochs, learning_rate: override what the method derives from the recipe (EU: the same; CF: a third, and a half).
+    epochs, learning_rate: override what the method derives from the recipe (EU: the same; CF: a third of the epochs).
 
     Raises ValueError for an unknown method, an empty set, or a set that leaves a class without images.
     """
@@ -112,7 +114,6 @@ def _fine_tune(model: nn.Module, card: ModelCard, recipe: Recipe) -> tuple[nn.Mo
     return copy.deepcopy(model), replace(
         recipe,
         epochs=max(1, math.ceil(recipe.epochs * FINE_TUNE_SHARE)),
-        learning_rate=recipe.learning_rate * FINE_TUNE_RATE,
         # A model that fits the kept images perfectly has no gradient left to forget with; crops and flips give it one
         # (digits, BadNet 2.5 %: poison success rate 1.00 without, 0.00 with them).
         augment=True,
