@@ -218,3 +218,22 @@ def test_names_in_the_report_are_text(drilled: DrillResult, tmp_path: Path) -> N
     (folder / "summary.json").write_text(json.dumps(summary))
     write_report(folder, drilled.packed, tmp_path / "report.html")
     assert "<script" not in (tmp_path / "report.html").read_text()
+
+
+def test_other_triggered_test_images_are_no_ordinary_reference(
+    drilled: DrillResult, model: tuple[nn.Module, ModelCard], index: FingerprintIndex, tmp_path: Path
+) -> None:
+    """Test images that are wrongly given the same label may carry the same trigger: they do not count as reference."""
+    packed, target = drilled.packed, drilled.planted.target
+    victims = packed.n_train + np.flatnonzero(packed.test[1] != target)[:20]
+    honest = packed.n_train + np.flatnonzero(packed.test[1] == target)[:20]
+    calibration = Calibration(
+        statistics=np.concatenate([np.full(20, 9.0), np.full(20, 0.01)]).astype(np.float32),
+        test_indices=np.concatenate([victims, honest]),
+        predicted=np.full(40, target),
+    )
+    found = investigate(
+        index, packed, *model, fooled(drilled, model)[:1], out_dir=tmp_path / "case", calibration=calibration
+    )
+    assert found.summary["evidence"]["n_reference"] == len(honest)
+    assert found.summary["evidence"]["p_value"] == pytest.approx(1 / (1 + len(honest)))

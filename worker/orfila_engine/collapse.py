@@ -54,7 +54,7 @@ class Collapse:
         The gain alone says that the suspects fall into two groups. Where a label does hold poison, refinement finds it
         from an ordinary image of that label too, so a large gain is no evidence that the poison explains *this* image;
         the alignment says how much of the separation its own collapse points at. Measured on BadNet (CIFAR-10 and
-        digits): affected images 0.5 to 1.4, ordinary ones below 0.2, while their gains reach that of the poison.
+        digits): affected images .34 to 1.4, ordinary ones at most .25, while their gains reach that of the poison.
         """
         if self.mixture is None or self.mixture.upper_weight > _MAX_MINORITY:
             return 0.0

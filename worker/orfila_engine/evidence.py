@@ -28,7 +28,7 @@ N_REFERENCE = 40
 MIN_REFERENCE = 30
 FOUND_P = 0.05
 FOUND_STATISTIC = 0.25
-"""Ordinary test images stay below this on every data set measured (benchmarks/)."""
+"""Chosen on BadNet runs on CIFAR-10 and digits: affected images .34 to 1.4, ordinary ones at most .25 (decision 7)."""
 WEAK_P = 0.2
 _FILE = "evidence-{suspects}-{n_b}.npz"
 Answer = Literal["poisoning found", "weak evidence", "no evidence of poisoning"]
@@ -68,8 +68,8 @@ class Evidence:
 def judge(statistic: float, calibration: Calibration) -> Evidence:
     """Turn the statistic of an affected image into one of the three answers.
 
-    "poisoning found" needs a small p-value and a statistic that ordinary images have not reached on any attack
-    measured; a small p-value alone is weak evidence.
+    "poisoning found" needs a small p-value and a statistic of FOUND_STATISTIC or more; a small p-value alone is weak
+    evidence.
     """
     p = calibration.p_value(statistic)
     verdict: Answer = "no evidence of poisoning"

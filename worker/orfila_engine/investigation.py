@@ -141,8 +141,7 @@ def investigate(
     scores = _score(index, asked, result, rule)
     clock.lap("influences")
     progress("writing the result", 0.9)
-    known = {a.test_index for a in affected if a.test_index is not None}
-    evidence = judge(result.statistic, calibration.without(known))
+    evidence = judge(result.statistic, calibration.without(_same_symptom(calibration, packed, affected, predicted)))
     flagged = _ranked(scores)
     summary = _summary(
         index, packed, card, affected, predictions, evidence, result, scores, len(flagged),
@@ -162,6 +161,18 @@ def investigate(
     partial.rename(out_dir)
     progress("investigated", 1.0)
     return Investigation(out_dir, summary, flagged)
+
+
+def _same_symptom(
+    calibration: Calibration, packed: PackedDataset, affected: Sequence[Affected], predicted: int
+) -> set[int]:
+    """Test images that are no ordinary reference: the affected ones, and others that are wrongly given their label.
+
+    The trigger may be on several test images. Each of them collapses as the affected image does, and would make its
+    p-value large.
+    """
+    wrong = (calibration.predicted == predicted) & (packed.labels[calibration.test_indices] != predicted)
+    return {a.test_index for a in affected if a.test_index is not None} | set(calibration.test_indices[wrong].tolist())
 
 
 class _Clock:

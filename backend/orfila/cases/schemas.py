@@ -89,7 +89,10 @@ class Finding(Response):
     sentence: str
     evidence: EvidenceLevel
     p_value: float
-    statistic: float = Field(description="Gain in BIC of two components over one, for each suspect.")
+    statistic: float = Field(
+        description="Gain in BIC of two components over one, for each suspect, times the cosine of the refined "
+        "direction with the direction that the affected images gave."
+    )
     n_reference: int = Field(description="Ordinary test images that the p-value is calibrated on.")
     predicted: int
     n_train: int

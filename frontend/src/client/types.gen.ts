@@ -838,7 +838,7 @@ export type Finding = {
     /**
      * Statistic
      *
-     * Gain in BIC of two components over one, for each suspect.
+     * Gain in BIC of two components over one, for each suspect, times the cosine of the refined direction with the direction that the affected images gave.
      */
     statistic: number;
     /**
