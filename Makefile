@@ -28,7 +28,7 @@ lint: .venv/.installed
 	$(BIN)/ruff check .
 
 types: .venv/.installed
-	$(BIN)/mypy
+	$(BIN)/mypy --no-incremental
 
 imports: .venv/.installed
 	$(BIN)/lint-imports
