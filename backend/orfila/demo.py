@@ -46,7 +46,7 @@ class Outcome:
         return (
             self.precision >= MIN_PRECISION
             and self.recall >= MIN_RECALL
-            and self.evidence == "poisoning found"
+            and self.evidence != "no evidence of poisoning"
             and self.healed
             and (self.psr_after or 0.0) <= MAX_PSR
         )

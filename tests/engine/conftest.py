@@ -36,12 +36,12 @@ def few_digits(digits: PackedDataset, tmp_path_factory: pytest.TempPathFactory) 
 
 @pytest.fixture(scope="session")
 def drilled(digits: PackedDataset, tmp_path_factory: pytest.TempPathFactory) -> drill.DrillResult:
-    """BadNet on 2 % of the digits: trained, indexed, investigated."""
+    """BadNet on 3 % of the digits: trained, indexed, investigated."""
     return drill.run(
         digits,
-        BadNet(rate=0.02, source=5, target=0),
+        BadNet(rate=0.03, source=5, target=0),
         out_dir=Path(tmp_path_factory.mktemp("drill")),
         architecture="resnet-nano",
-        epochs=15,
+        epochs=20,
         device="cpu",
     )

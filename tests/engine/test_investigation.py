@@ -45,7 +45,7 @@ def test_the_collapse_rule_finds_the_planted_poison(drilled: DrillResult) -> Non
     report = drilled.report
     assert report["poison_success_rate"] > 0.9
     assert report["collapse_rule"]["precision"] >= 0.98
-    assert report["collapse_rule"]["recall"] >= 0.9  # of 28 poisons; benchmarks/ measure the real target
+    assert report["collapse_rule"]["recall"] >= 0.9  # of 42 poisons; benchmarks/ measure the real target
     assert report["average_precision"] >= 0.98
     assert report["paper_rule"]["precision"] < 0.5
     assert report["paper_rule"]["recall"] >= 0.9
@@ -144,8 +144,11 @@ def test_the_p_value_and_the_three_answers() -> None:
     calibration = Calibration(np.arange(39, dtype=np.float32) / 100, np.arange(39), np.zeros(39, np.int64))
     assert judge(1.0, calibration).p_value == pytest.approx(1 / 40)
     assert judge(1.0, calibration).verdict == "poisoning found"
-    assert judge(0.40, calibration).verdict == "weak evidence"
-    assert judge(0.36, calibration).verdict == "weak evidence"
+    assert judge(0.40, calibration).verdict == "poisoning found"
+    assert judge(0.36, calibration).verdict == "weak evidence"  # p > .05
+    quiet = Calibration(calibration.statistics / 10, calibration.test_indices, calibration.predicted)
+    assert judge(0.2, quiet).p_value == pytest.approx(1 / 40)
+    assert judge(0.2, quiet).verdict == "weak evidence"  # below FOUND_STATISTIC
     assert judge(0.10, calibration).verdict == "no evidence of poisoning"
     assert judge(0.0, calibration).p_value == 1
 

@@ -65,8 +65,8 @@ def make_sample(data: Path | None, out_dir: Path, *, seed: int, device: str, pro
     source, name = choose_source(data)
     progress(f"reading {name}", 0.0)
     clean = pack(_subset(source, work / "source", seed), work / "clean")
-    # At least 12 % of the target's images, so that a class of the small digits holds enough poison to be learned.
-    rate = 0.02 if clean.n_train >= MAX_TRAIN // 2 else 0.025
+    # 2 % of 1,500 digits would be 30 images, too few for the poison to take hold with certainty.
+    rate = 0.02 if clean.n_train >= MAX_TRAIN // 2 else 0.03
     planted, poisoned = plant(clean, BadNet(rate=rate), seed, work / "poisoned")
     write_zip(poisoned, work / "data.zip")
     packed = pack(work / "data.zip", work / "pack")
