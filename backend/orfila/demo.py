@@ -53,7 +53,7 @@ class Outcome:
 
     def line(self) -> str:
         """One line for people and logs."""
-        rates = "" if self.psr_after is None else f"; poison success rate {self.psr_before:.1%} -> {self.psr_after:.1%}"
+        rates = "" if self.psr_after is None else f"; poison success rate {self.psr_before:.1%} → {self.psr_after:.1%}"
         return (
             f"{'ok' if self.ok else 'NOT OK'}: {self.evidence}; flagged {self.n_flagged} of {self.n_planted} planted, "
             f"precision {self.precision:.3f}, recall {self.recall:.3f}; affected image "

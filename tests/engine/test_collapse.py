@@ -154,3 +154,19 @@ def test_nothing_flagged_gives_no_precision() -> None:
     nothing = np.zeros(3, dtype=bool)
     assert estimate_precision(np.array([0.1, 0.2, 0.3], np.float32), nothing).value is None
     assert estimate_recall(np.zeros(3, np.float32), nothing).value is None
+
+
+def test_a_majority_on_top_is_the_class_itself_and_nobody_is_called_poison() -> None:
+    rng = np.random.default_rng(0)
+    direction = np.zeros(16, dtype=np.float32)
+    direction[0] = 1
+    rows = rng.normal(0, 0.05, (400, 16)).astype(np.float32)
+    rows[:, 0] += np.where(np.arange(400) < 320, 1.0, -1.0)  # four fifths of the suspects lie on top
+    norms = (rows**2).sum(1).astype(np.float32)
+    found = collapse(rows, norms, np.arange(400), direction)
+    assert found.mixture is not None
+    assert found.mixture.upper_weight > 0.6
+    assert found.posterior.max() == 0
+    assert found.statistic == 0
+    told = collapse(rows, norms, np.arange(400), direction, confirmed_poison=[3])
+    assert np.flatnonzero(told.posterior).tolist() == [3]

@@ -56,9 +56,9 @@ def test_a_model_against_itself_is_not_healed(drilled: DrillResult) -> None:
 
 def test_fine_tuning_takes_a_third_of_the_epochs_unless_told(drilled: DrillResult) -> None:
     model, card = load_model(drilled.path / "model.safetensors")
-    options = {"recipe": Recipe(epochs=6, learning_rate=0.08), "device": "cpu"}
+    options = {"recipe": Recipe(epochs=15, learning_rate=0.08), "device": "cpu"}
     derived = unlearn("cf", model, card, drilled.packed, [0], **options).trained.recipe  # type: ignore[arg-type]
-    assert (derived.epochs, derived.learning_rate) == (2, 0.08)
+    assert (derived.epochs, derived.learning_rate) == (5, 0.08)
     told = unlearn("cf", model, card, drilled.packed, [0], epochs=1, learning_rate=0.01, **options)  # type: ignore[arg-type]
     assert (told.trained.recipe.epochs, told.trained.recipe.learning_rate) == (1, 0.01)
 

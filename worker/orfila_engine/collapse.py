@@ -107,6 +107,9 @@ def collapse(
         mixture = fit(scores.astype(np.float64), start=posterior)
         posterior = _with_verdicts(mixture, scores, known)
     alignment = float(start @ direction)
+    if mixture.upper_weight > _MAX_MINORITY:
+        # Most of the suspects lie on top: that is the class itself, and nobody is called poison without a verdict.
+        posterior = np.nan_to_num(known)
     return Collapse(suspects, initial, scores, posterior.astype(np.float32), direction, alignment, mixture)
 
 

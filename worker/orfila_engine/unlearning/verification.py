@@ -59,8 +59,8 @@ class Verification:
         images = "affected image is" if len(self.affected) == 1 else "affected images are"
         parts = [f"{n_healed} of {len(self.affected)} {images} healed"]
         if self.psr_before is not None and self.psr_after is not None:
-            parts.append(f"poison success rate {self.psr_before:.1%} -> {self.psr_after:.1%}")
-        parts.append(f"test accuracy {self.before.accuracy:.1%} -> {self.after.accuracy:.1%}")
+            parts.append(f"poison success rate {self.psr_before:.1%} → {self.psr_after:.1%}")
+        parts.append(f"test accuracy {self.before.accuracy:.1%} → {self.after.accuracy:.1%}")
         parts.append(f"{len(self.changed):,} of {len(self.before.labels):,} test predictions changed")
         return "; ".join(parts) + "."
 

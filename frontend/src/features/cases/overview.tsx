@@ -57,8 +57,12 @@ function FindingPanel({ item, finding }: { item: Case; finding: Finding }) {
         />
         <Stat name="Paper rule" value={count(finding.n_flagged_paper)} note="flagged, for comparison" />
       </div>
-      <h2 style={{ fontSize: 14, margin: '20px 0 8px' }}>What the flagged images share</h2>
-      <Portraits caseId={item.id} size={96} />
+      {finding.n_flagged > 0 && (
+        <>
+          <h2 style={{ fontSize: 14, margin: '20px 0 8px' }}>What the flagged images share</h2>
+          <Portraits caseId={item.id} size={96} />
+        </>
+      )}
     </section>
   )
 }

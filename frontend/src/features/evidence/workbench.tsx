@@ -253,7 +253,11 @@ function Workbench({
             <div className="quiet" style={{ fontSize: 12, marginBottom: 8 }}>
               What the flagged share
             </div>
-            <Portraits caseId={item.id} threshold={search.t} size={96} />
+            {countAbove(ranking, threshold) > 0 ? (
+              <Portraits caseId={item.id} threshold={search.t} size={96} />
+            ) : (
+              <p className="quiet">No image lies beyond the line; move it to compare the two sides.</p>
+            )}
           </div>
         </section>
         <section
