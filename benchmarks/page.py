@@ -38,18 +38,19 @@ def _speed(results: list[dict[str, Any]]) -> str:
         "",
         f"{first['images']:,} images, {first['parameters']:,} parameters, fingerprints of {first['dimension']:,} "
         f"numbers, batches of {first['batch']} for all. Epoch: forward and backward in training mode, no optimiser, no "
-        "loader. The target is judged against the faster of its two memory formats; the ratio to a plain epoch in torch's "
-        "default format stands beside it. Best of interleaved rounds, wall-clock seconds.",
+        "loader. The target is judged against the faster of its two memory formats; the ratio to a plain epoch in "
+        "torch's default format stands beside it. Best of interleaved rounds, wall-clock seconds.",
         "",
-        "| threads | epoch | epoch, channels last | index | index / plain epoch | index / faster epoch | target <= 1.0 | "
-        "further affected image |",
+        "| threads | epoch | epoch, channels last | index | index / plain epoch | index / faster epoch | "
+        "target <= 1.0 | further affected image |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for r in results:
         best = {name: min(values) for name, values in r["seconds"].items()}
         lines.append(
             f"| {r['threads']} | {best['epoch']:.1f} | {best['epoch, channels last']:.1f} | {best['index']:.1f} | "
-            f"{best['index'] / best['epoch']:.2f} | {r['index / epoch']:.2f} | {_verdict(r['index / epoch'] <= 1)} | {r['further affected image']:.2f} |"
+            f"{best['index'] / best['epoch']:.2f} | {r['index / epoch']:.2f} | "
+            f"{_verdict(r['index / epoch'] <= 1)} | {r['further affected image']:.2f} |"
         )
     peers = [r for r in results if "kronfluence" in r]
     if peers:
