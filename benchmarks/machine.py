@@ -21,7 +21,7 @@ def describe() -> dict[str, str]:
         "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
         "versions": ", ".join(f"{name} {_version(name)}" for name in PACKAGES),
         "load when it began": f"{os.getloadavg()[0]:.1f}",
-        "command": " ".join(["python", "-m", "benchmarks", *sys.argv[1:]]),
+        "command": " ".join(["python", "-m", "benchmarks", *_without_paths(sys.argv[1:])]),
     }
 
 
@@ -39,3 +39,13 @@ def _version(name: str) -> str:
         return version(name)
     except PackageNotFoundError:
         return "not installed"
+
+
+def _without_paths(arguments: list[str]) -> list[str]:
+    """The page is committed, and where somebody keeps files is nobody's business."""
+    kept = []
+    for i, argument in enumerate(arguments):
+        if argument in ("--out", "--data") or (i > 0 and arguments[i - 1] in ("--out", "--data")):
+            continue
+        kept.append(argument)
+    return kept
