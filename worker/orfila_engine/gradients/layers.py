@@ -116,11 +116,11 @@ def find_layers(model: nn.Module, two: dict[str, Trace], three: dict[str, Trace]
     for name in two:
         layer = modules[name]
         assert isinstance(layer, Layer)
-        uses.setdefault(id(layer.weight), []).append(name)
+        uses.setdefault(_weight_identity(layer), []).append(name)
     for name in two:
         layer = modules[name]
         assert isinstance(layer, Layer)
-        others = [n for n in uses[id(layer.weight)] if n != name]
+        others = [n for n in uses[_weight_identity(layer)] if n != name]
         if not _is_plain(layer):
             reasons[name] = "its class changes the weights or the input before it multiplies them"
         elif [n * 3 for n in two[name].leading] != [n * 2 for n in three[name].leading] or two[name].leading[0] % 2:
@@ -159,3 +159,9 @@ def left_out(model: nn.Module, covered: Sequence[str], reasons: dict[str, str]) 
             reason = "only Conv2d and Linear layers are indexed"
         found.append(LeftOut(name or "(the model itself)", type(module).__name__, sum(own.values()), reason))
     return tuple(found)
+
+
+def _weight_identity(layer: Layer) -> int:
+    """Equal for layers that share a weight. A computed one (weight norm) is a new tensor at each look: it shares none."""
+    held = dict(layer.named_parameters(recurse=False)).get("weight")
+    return id(layer if held is None else held)
