@@ -162,6 +162,6 @@ def left_out(model: nn.Module, covered: Sequence[str], reasons: dict[str, str]) 
 
 
 def _weight_identity(layer: Layer) -> int:
-    """Equal for layers that share a weight. A computed one (weight norm) is a new tensor at each look: it shares none."""
+    """Equal for layers that share a weight. A computed one (weight norm) is new at each look, so it shares none."""
     held = dict(layer.named_parameters(recurse=False)).get("weight")
     return id(layer if held is None else held)
