@@ -25,7 +25,9 @@ class RemedyCreate(Request):
 
     method: Method = Field(description="`eu` retrains from scratch without the set; `cf` fine-tunes on the kept data.")
     remove: RemovalSet
-    epochs: int | None = Field(None, ge=1, le=300, description="Default: as the model was trained (eu), a third (cf).")
+    epochs: int | None = Field(
+        None, ge=1, le=300, description="Default: as the model was trained (eu), a third, 4 or more (cf)."
+    )
     learning_rate: float | None = Field(None, gt=0, le=10)
     seed: int = Field(0, ge=0, lt=2**31)
 

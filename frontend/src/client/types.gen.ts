@@ -1611,7 +1611,7 @@ export type RemedyCreate = {
     /**
      * Epochs
      *
-     * Default: as the model was trained (eu), a third (cf).
+     * Default: as the model was trained (eu), a third, 4 or more (cf).
      */
     epochs?: number | null;
     /**

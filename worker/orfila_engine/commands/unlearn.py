@@ -43,7 +43,9 @@ def unlearn(
     triggered: Annotated[
         Path | None, typer.Option(help="NPZ with `images` that carry the trigger, to measure the poison success rate.")
     ] = None,
-    epochs: Annotated[int | None, typer.Option(min=1, help="Default: as trained (eu), a third (cf).")] = None,
+    epochs: Annotated[
+        int | None, typer.Option(min=1, help="Default: as trained (eu), a third, 4 or more (cf).")
+    ] = None,
     lr: Annotated[float | None, typer.Option(help="Peak learning rate. Default: as trained.")] = None,
     seed: Annotated[int, typer.Option(help="Of the training.")] = 0,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
