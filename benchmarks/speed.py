@@ -27,6 +27,7 @@ from orfila_engine.collapse import collapse, query_direction
 from orfila_engine.data import PackedDataset
 from orfila_engine.fingerprint import BATCH_SIZE, FingerprintIndex, build_index
 from orfila_engine.questions import ask, suspects_of
+from orfila_engine.suspects import FingerprintSuspects
 from orfila_engine.training import train
 
 ARCHITECTURE = "resnet20-cifar"
@@ -107,7 +108,8 @@ def _answer(
         asked = ask(index, model, card, image, 0, n_b=N_B, seed=number)
         influences = index.influence(asked.fingerprints)
         direction = query_direction([asked.fingerprints])
-        collapse(index.fingerprints, index.self_influence, suspects_of(labels, 0, "label"), direction)
+        suspects = suspects_of(labels, 0, "label")
+        collapse(FingerprintSuspects(index.fingerprints, index.self_influence, suspects), direction)
         taken.append(time.perf_counter() - began)
     return min(taken[1:]), influences
 

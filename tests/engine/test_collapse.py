@@ -8,6 +8,7 @@ from sklearn.mixture import GaussianMixture
 from orfila_engine.collapse import collapse, paper_rule, query_direction
 from orfila_engine.estimates import estimate_precision, estimate_recall
 from orfila_engine.mixture import fit
+from orfila_engine.suspects import FingerprintSuspects
 
 D = 64
 
@@ -24,6 +25,10 @@ def two_groups(n_clean: int, n_poison: int, gap: float, seed: int = 0) -> tuple[
 
 def self_influence(rows: NDArray[np.float16]) -> NDArray[np.float32]:
     return np.square(rows.astype(np.float32)).sum(1)
+
+
+def suspects_among(rows: NDArray[np.float16], indices: NDArray[np.int64]) -> FingerprintSuspects:
+    return FingerprintSuspects(rows, self_influence(rows), indices)
 
 
 def test_the_mixture_agrees_with_scikit_learn() -> None:
@@ -59,8 +64,8 @@ def test_refinement_finds_the_poison_from_a_poor_direction() -> None:
     start[0] = 3 * np.linalg.norm(start[1:]) / np.sqrt(D)
     start = (start / np.linalg.norm(start)).astype(np.float32)
     suspects = np.arange(1_000)
-    rough = collapse(rows, self_influence(rows), suspects, start, n_refinements=0)
-    fine = collapse(rows, self_influence(rows), suspects, start)
+    rough = collapse(suspects_among(rows, suspects), start, n_refinements=0)
+    fine = collapse(suspects_among(rows, suspects), start)
     assert (rough.posterior > 0.9)[truth].mean() < 0.9
     assert np.array_equal(fine.posterior > 0.9, truth)
     assert abs(fine.direction[0]) > abs(start[0])
@@ -71,12 +76,12 @@ def test_refinement_finds_the_poison_from_a_poor_direction() -> None:
 def test_a_clean_majority_on_top_is_no_evidence() -> None:
     rows, _ = two_groups(200, 800, gap=8)
     direction = np.eye(D, dtype=np.float32)[0]
-    assert collapse(rows, self_influence(rows), np.arange(1_000), direction).statistic == 0
+    assert collapse(suspects_among(rows, np.arange(1_000)), direction).statistic == 0
 
 
 def test_few_suspects_give_no_mixture() -> None:
     rows, _ = two_groups(5, 2, gap=8)
-    result = collapse(rows, self_influence(rows), np.arange(7), np.eye(D, dtype=np.float32)[0])
+    result = collapse(suspects_among(rows, np.arange(7)), np.eye(D, dtype=np.float32)[0])
     assert (result.mixture, result.statistic) == (None, 0.0)
     assert not result.posterior.any()
 
@@ -85,11 +90,9 @@ def test_verdicts_replace_posteriors_and_turn_the_direction() -> None:
     rows, truth = two_groups(900, 100, gap=2.5)
     direction = np.eye(D, dtype=np.float32)[1]
     known = np.flatnonzero(truth)[:30], np.flatnonzero(~truth)[:30]
-    blind = collapse(rows, self_influence(rows), np.arange(1_000), direction)
+    blind = collapse(suspects_among(rows, np.arange(1_000)), direction)
     told = collapse(
-        rows,
-        self_influence(rows),
-        np.arange(1_000),
+        suspects_among(rows, np.arange(1_000)),
         direction,
         confirmed_poison=known[0].tolist(),
         confirmed_clean=known[1].tolist(),
@@ -163,10 +166,10 @@ def test_a_majority_on_top_is_the_class_itself_and_nobody_is_called_poison() -> 
     rows = rng.normal(0, 0.05, (400, 16)).astype(np.float32)
     rows[:, 0] += np.where(np.arange(400) < 320, 1.0, -1.0)  # four fifths of the suspects lie on top
     norms = (rows**2).sum(1).astype(np.float32)
-    found = collapse(rows, norms, np.arange(400), direction)
+    found = collapse(FingerprintSuspects(rows, norms, np.arange(400)), direction)
     assert found.mixture is not None
     assert found.mixture.upper_weight > 0.6
     assert found.posterior.max() == 0
     assert found.statistic == 0
-    told = collapse(rows, norms, np.arange(400), direction, confirmed_poison=[3])
+    told = collapse(FingerprintSuspects(rows, norms, np.arange(400)), direction, confirmed_poison=[3])
     assert np.flatnonzero(told.posterior).tolist() == [3]

@@ -9,27 +9,25 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
+from typing import Generic
 
 import numpy as np
 from numpy.typing import NDArray
 
 from orfila_engine.mixture import Mixture, fit
+from orfila_engine.suspects import Direction, SuspectGradients, Vector, unit
 
 N_REFINEMENTS = 6
 FLAG_POSTERIOR = 0.9
 N_TOLERATE = 1
 MIN_SUSPECTS = 10
 """Fewer scores than this hold no two components worth telling apart."""
-_BLOCK = 1024
 _MAX_MINORITY = 0.6
 """An upper component with a greater share of the suspects is the clean majority, not poison."""
 
-Fingerprints = NDArray[np.float16] | NDArray[np.float32]
-Vector = NDArray[np.float32]
-
 
 @dataclass(frozen=True)
-class Collapse:
+class Collapse(Generic[Direction]):
     """What the suspects' scores say. S suspects."""
 
     suspects: NDArray[np.int64]
@@ -40,8 +38,8 @@ class Collapse:
     """[S] collapse score: cosine with the refined direction."""
     posterior: Vector
     """[S] probability of being poison."""
-    direction: Vector
-    """[D] the refined direction, of unit length."""
+    direction: Direction
+    """The refined direction, of unit length; [D] for fingerprints."""
     alignment: float
     """Cosine of the refined direction with the direction that the affected images gave."""
     mixture: Mixture | None
@@ -71,46 +69,44 @@ def query_direction(queries: Sequence[Vector]) -> Vector:
     for rows in queries:
         shift = rows[0].astype(np.float64) - rows[1:].mean(0, dtype=np.float64)
         total += shift / max(float(np.linalg.norm(shift)), 1e-30)
-    return _unit(total)
+    return unit(total)
 
 
 def collapse(
-    fingerprints: Fingerprints,
-    self_influence: Vector,
-    suspects: NDArray[np.int64],
-    direction: Vector,
+    suspects: SuspectGradients[Direction],
+    direction: Direction,
     *,
     confirmed_poison: Collection[int] = (),
     confirmed_clean: Collection[int] = (),
     n_refinements: int = N_REFINEMENTS,
-) -> Collapse:
-    """Score the suspects [S] along a direction [D], fit the mixture, and refine the direction.
+) -> Collapse[Direction]:
+    """Score S suspects along a direction of unit length, fit the mixture, and refine the direction.
 
-    Each refinement replaces the direction by the posterior-weighted mean unit fingerprint of the upper component minus
+    Each refinement replaces the direction by the posterior-weighted mean unit gradient of the upper component minus
     that of the lower. confirmed_poison, confirmed_clean: reviewers' verdicts by `index`; they replace posteriors by 1
     and 0.
     """
-    unit = _unit_rows(fingerprints, self_influence, suspects)
-    known = np.full(len(suspects), np.nan)
-    known[np.isin(suspects, list(confirmed_poison))] = 1
-    known[np.isin(suspects, list(confirmed_clean))] = 0
-    initial = unit @ direction
-    if len(suspects) < MIN_SUSPECTS:
+    indices = suspects.indices
+    known = np.full(len(indices), np.nan)
+    known[np.isin(indices, list(confirmed_poison))] = 1
+    known[np.isin(indices, list(confirmed_clean))] = 0
+    initial = suspects.cosines(direction)
+    if len(indices) < MIN_SUSPECTS:
         posterior = np.nan_to_num(known).astype(np.float32)
-        return Collapse(suspects, initial, initial, posterior, direction, 1.0, None)
+        return Collapse(indices, initial, initial, posterior, direction, 1.0, None)
     scores, start = initial, direction
     mixture = fit(scores.astype(np.float64))
     posterior = _with_verdicts(mixture, scores, known)
     for _ in range(n_refinements):
-        direction = _contrast(unit, posterior)
-        scores = unit @ direction
+        direction = suspects.contrast(_contrast(posterior))
+        scores = suspects.cosines(direction)
         mixture = fit(scores.astype(np.float64), start=posterior)
         posterior = _with_verdicts(mixture, scores, known)
-    alignment = float(start @ direction)
+    alignment = suspects.inner(start, direction)
     if mixture.upper_weight > _MAX_MINORITY:
         # Most of the suspects lie on top: that is the class itself, and nobody is called poison without a verdict.
         posterior = np.nan_to_num(known)
-    return Collapse(suspects, initial, scores, posterior.astype(np.float32), direction, alignment, mixture)
+    return Collapse(indices, initial, scores, posterior.astype(np.float32), direction, alignment, mixture)
 
 
 def paper_rule(
@@ -124,26 +120,12 @@ def paper_rule(
     return count, count >= shifts.shape[1] - n_tolerate
 
 
-def _unit(vector: NDArray[np.float64]) -> Vector:
-    return np.asarray(vector / max(float(np.linalg.norm(vector)), 1e-30), dtype=np.float32)
-
-
-def _unit_rows(fingerprints: Fingerprints, self_influence: Vector, rows: NDArray[np.int64]) -> Vector:
-    """[S, D] in float32: the one copy that is held in memory, of the suspects only."""
-    unit = np.empty((len(rows), fingerprints.shape[1]), dtype=np.float32)
-    for start in range(0, len(rows), _BLOCK):
-        part = rows[start : start + _BLOCK]
-        norms = np.sqrt(np.maximum(self_influence[part], 1e-30))
-        unit[start : start + _BLOCK] = np.asarray(fingerprints[part], dtype=np.float32) / norms[:, None]
-    return unit
-
-
 def _with_verdicts(mixture: Mixture, scores: Vector, known: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(np.isnan(known), mixture.posterior(scores.astype(np.float64)), known)
 
 
-def _contrast(unit: Vector, posterior: NDArray[np.float64]) -> Vector:
+def _contrast(posterior: NDArray[np.float64]) -> Vector:
+    """Weights [S] of the mean of the upper component minus the mean of the lower."""
     upper = posterior / max(float(posterior.sum()), 1e-12)
     lower = (1 - posterior) / max(float((1 - posterior).sum()), 1e-12)
-    weights = (upper - lower).astype(np.float32)
-    return _unit((weights @ unit).astype(np.float64))
+    return np.asarray(upper - lower, dtype=np.float32)

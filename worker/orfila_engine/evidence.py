@@ -23,6 +23,7 @@ from orfila_engine.evaluation import Evaluation, evaluate
 from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.progress import Progress, part, quiet
 from orfila_engine.questions import Suspects, ask, suspects_of
+from orfila_engine.suspects import FingerprintSuspects
 
 N_REFERENCE = 40
 MIN_REFERENCE = 30
@@ -107,9 +108,9 @@ def calibrate(
         predicted = int(evaluation.predicted[row])
         asked = ask(index, model, card, pixels[row], predicted, n_b=n_b, seed=seed + number)
         result = collapse(
-            index.fingerprints,
-            index.self_influence,
-            suspects_of(train_labels, predicted, suspects),
+            FingerprintSuspects(
+                index.fingerprints, index.self_influence, suspects_of(train_labels, predicted, suspects)
+            ),
             query_direction([asked.fingerprints]),
         )
         statistics.append(result.statistic)

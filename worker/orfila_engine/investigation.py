@@ -40,6 +40,7 @@ from orfila_engine.evidence import Calibration, Evidence, calibration_of, judge
 from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.progress import Progress, part, quiet
 from orfila_engine.questions import Asked, Suspects, ask, suspects_of
+from orfila_engine.suspects import FingerprintSuspects, Vector
 from orfila_engine.training import check_fit
 
 Rule = Literal["collapse", "paper"]
@@ -130,9 +131,9 @@ def investigate(
     clock.lap("queries")
     progress("scoring training images", 0.7)
     result = collapse(
-        index.fingerprints,
-        index.self_influence,
-        suspects_of(packed.train[1], predicted, suspects),
+        FingerprintSuspects(
+            index.fingerprints, index.self_influence, suspects_of(packed.train[1], predicted, suspects)
+        ),
         query_direction([a.fingerprints for a in asked]),
         confirmed_poison=confirmed_poison,
         confirmed_clean=confirmed_clean,
@@ -222,7 +223,7 @@ def _one_symptom(predictions: Evaluation, affected: Sequence[Affected], card: Mo
     return first
 
 
-def _score(index: FingerprintIndex, asked: Sequence[Asked], result: Collapse, rule: Rule) -> _Scores:
+def _score(index: FingerprintIndex, asked: Sequence[Asked], result: Collapse[Vector], rule: Rule) -> _Scores:
     n = len(index.fingerprints)
     n_queries = len(asked[0].labels)
     queries = np.concatenate([*(a.fingerprints for a in asked), result.direction[None]])
@@ -304,7 +305,7 @@ def _summary(
     affected: Sequence[Affected],
     predictions: Evaluation,
     evidence: Evidence,
-    result: Collapse,
+    result: Collapse[Vector],
     scores: _Scores,
     n_flagged: int,
     *,
