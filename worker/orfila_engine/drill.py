@@ -1,10 +1,8 @@
-"""Drills: plant a known poison, train on it, investigate a triggered image, and score the finding against the truth."""
+"""Drills: plant a known poison, train on it, investigate a victim, and score the finding against the truth."""
 
 from __future__ import annotations
 
-import csv
 import json
-import shutil
 import time
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -13,21 +11,14 @@ from typing import Any
 import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from PIL import Image
 from sklearn.metrics import average_precision_score
 
-from orfila_engine.architectures import save_model
 from orfila_engine.attacks import Attack, Planted
-from orfila_engine.data import PackedDataset, pack
-from orfila_engine.data.derive import Replaced
-from orfila_engine.evaluation import evaluate
+from orfila_engine.data import PackedDataset
 from orfila_engine.fingerprint import build_index
-from orfila_engine.investigation import Affected, Investigation, investigate
+from orfila_engine.investigation import Investigation, investigate
+from orfila_engine.planting import PoisonedModel, plant, plant_and_train, triggered_test
 from orfila_engine.progress import Progress, part, quiet
-from orfila_engine.training import train
-
-MIN_PSR = 0.5
-"""Below this the planted poison did not take hold, and there is little to find."""
 
 
 @dataclass(frozen=True)
@@ -36,8 +27,10 @@ class Detection:
 
     n_poison: int
     n_flagged: int
-    precision: float
-    recall: float
+    precision: float | None
+    """None when nothing is flagged."""
+    recall: float | None
+    """None when there is nothing to find."""
 
 
 @dataclass(frozen=True)
@@ -51,26 +44,15 @@ class DrillResult:
     report: dict[str, Any]
 
 
-def plant(packed: PackedDataset, attack: Attack, seed: int, out_dir: Path) -> tuple[Planted, PackedDataset]:
-    """Poison a data set into a new pack at `out_dir`. Names, order and the test images stay as they are."""
-    images, labels = packed.train
-    planted = attack.plant(images, labels, len(packed.classes), seed)
-    shutil.rmtree(out_dir, ignore_errors=True)
-    return planted, pack(Replaced(packed, planted.indices, planted.images, planted.labels), out_dir)
-
-
-def triggered_test(packed: PackedDataset, planted: Planted) -> tuple[NDArray[np.uint8], NDArray[np.int64]]:
-    """The victims among the test images with the trigger on them [V, H, W, C], and their true labels [V]."""
-    pixels, labels = packed.test
-    victims = planted.victims(labels)
-    return planted.trigger(np.array(pixels[victims])), labels[victims]
-
-
 def detection(truth: NDArray[np.int64], flagged: NDArray[np.int64]) -> Detection:
-    """Precision and recall of flagged indices against the truth; precision is nan when nothing is flagged."""
+    """Precision and recall of flagged indices against the truth."""
     hits = len(np.intersect1d(truth, flagged))
-    precision = hits / len(flagged) if len(flagged) else float("nan")
-    return Detection(len(truth), len(flagged), precision, hits / len(truth))
+    return Detection(
+        len(truth),
+        len(flagged),
+        hits / len(flagged) if len(flagged) else None,
+        hits / len(truth) if len(truth) else None,
+    )
 
 
 def run(
@@ -81,106 +63,104 @@ def run(
     architecture: str,
     epochs: int,
     seed: int = 0,
+    augment: bool = False,
     n_affected: int = 1,
     n_b: int = 50,
     device: str = "auto",
     progress: Progress = quiet,
 ) -> DrillResult:
-    """Run a whole drill and write it to `out_dir`.
+    """Run a whole drill and write it to `out_dir`: what `plant_and_train` writes, index/, investigation/, drill.json.
 
-    data/ the poisoned pack · truth.csv · model.safetensors · affected-N.png · triggered.npz · index/ · investigation/ ·
-    drill.json. No augmentation: it keeps a planted patch from taking hold within few epochs.
-
-    Raises ValueError when the attack does not fit the data, or no triggered test image is misclassified as the target.
+    Raises ValueError when the attack does not fit the data, or no victim among the test images is fooled.
     """
-    out_dir.mkdir(parents=True, exist_ok=True)
-    began = time.perf_counter()
-    progress("planting the poison", 0.0)
-    planted, poisoned = plant(packed, attack, seed, out_dir / "data")
-    _write_truth(out_dir / "truth.csv", poisoned, planted)
-    trained = train(
-        architecture,
-        poisoned,
+    made = plant_and_train(
+        packed,
+        attack,
+        out_dir=out_dir,
+        architecture=architecture,
         epochs=epochs,
         seed=seed,
-        augment=False,
+        augment=augment,
+        n_affected=n_affected,
         device=device,
-        progress=part(progress, 0.02, 0.6),
+        progress=part(progress, 0.0, 0.6),
     )
-    model, card = trained.model, trained.card
-    save_model(out_dir / "model.safetensors", model, card, trained.summary())
-    images, labels = triggered_test(packed, planted)
-    outcome = evaluate(model, card, images, labels, device=device)
-    fooled = np.flatnonzero(outcome.predicted == planted.target)
-    psr = len(fooled) / max(1, len(images))
-    if len(fooled) == 0:
-        raise ValueError(
-            "the planted poison fools the model on no test image; train longer, or use a higher rate or another attack"
-        )
-    np.savez_compressed(out_dir / "triggered.npz", images=images, labels=labels)
-    affected = []
-    for number, row in enumerate(fooled[np.argsort(-outcome.confidence[fooled])][:n_affected].tolist()):
-        name = f"affected-{number}.png"
-        Image.fromarray(images[row].squeeze()).save(out_dir / name)
-        affected.append(Affected(images[row], name, int(labels[row])))
+    return investigate_planted(
+        made, n_affected=n_affected, n_b=n_b, seed=seed, device=device, progress=part(progress, 0.6, 1.0)
+    )
 
+
+def investigate_planted(
+    made: PoisonedModel,
+    *,
+    n_affected: int = 1,
+    n_b: int = 50,
+    seed: int = 0,
+    device: str = "auto",
+    progress: Progress = quiet,
+) -> DrillResult:
+    """The second half of a drill: index, investigation, and the score against the truth, beside the trained model.
+
+    Raises ValueError when no victim among the test images is fooled.
+    """
+    began = time.perf_counter()
+    affected = made.affected(n_affected)
     index = build_index(
-        model,
-        card,
-        *poisoned.train,
-        out_dir / "index",
+        made.model,
+        made.card,
+        *made.packed.train,
+        made.path / "index",
         device=device,
-        data_digest=poisoned.digest,
-        progress=part(progress, 0.6, 0.8),
+        data_digest=made.packed.digest,
+        progress=part(progress, 0.0, 0.5),
     )
     found = investigate(
         index,
-        poisoned,
-        model,
-        card,
+        made.packed,
+        made.model,
+        made.card,
         affected,
-        out_dir=out_dir / "investigation",
+        out_dir=made.path / "investigation",
         n_b=n_b,
         seed=seed,
-        progress=part(progress, 0.8, 1.0),
+        progress=part(progress, 0.5, 1.0),
     )
-    report = _report(poisoned, planted, found) | {
-        "attack": planted.attack,
-        "source": None if planted.source is None else packed.classes[planted.source],
-        "target": packed.classes[planted.target],
-        "rate": len(planted.indices) / packed.n_train,
-        "seed": seed,
-        "poison_success_rate": psr,
-        "took_hold": psr >= MIN_PSR,
-        "accuracy": evaluate(model, card, *packed.test, device=device).accuracy,
-        "architecture": architecture,
-        "epochs": epochs,
-        "evidence": found.summary["evidence"],
-        "seconds": round(time.perf_counter() - began, 2),
-    }
-    (out_dir / "drill.json").write_text(json.dumps(report, indent=1))
-    return DrillResult(out_dir, planted, poisoned, found, report)
+    outcome = {k: v for k, v in made.about.items() if k not in ("format", "settings")}
+    settings = {k: made.about["settings"][k] for k in ("architecture", "epochs", "seed", "augment")}
+    report = _report(made, found) | outcome | settings | {"evidence": found.summary["evidence"]}
+    report["seconds"] = round(made.about["seconds_of_training"] + time.perf_counter() - began, 2)
+    (made.path / "drill.json").write_text(json.dumps(report, indent=1))
+    return DrillResult(made.path, made.planted, made.packed, found, report)
 
 
-def _report(poisoned: PackedDataset, planted: Planted, found: Investigation) -> dict[str, Any]:
-    """Both rules against the truth, and average precision of the scores."""
+def _report(made: PoisonedModel, found: Investigation) -> dict[str, Any]:
+    """Both rules against the truth, and average precision of the scores.
+
+    The truth is the poison behind the label that the affected image receives: all of it, but for random label flips.
+    """
     columns = ["collapse_score", "flagged_paper", "suspect"]
     table = pq.read_table(found.path / "scores.parquet", columns=columns)
-    truth = np.zeros(poisoned.n_train, dtype=bool)
-    truth[planted.indices] = True
+    behind = made.planted.behind(found.summary["predicted"])
+    truth = np.zeros(made.packed.n_train, dtype=bool)
+    truth[behind] = True
     suspect = table["suspect"].to_numpy()
     score = np.where(suspect, table["collapse_score"].to_numpy(), -2.0)
     paper = np.flatnonzero(table["flagged_paper"].to_numpy())
     return {
-        "collapse_rule": asdict(detection(planted.indices, found.flagged)),
-        "paper_rule": asdict(detection(planted.indices, paper)),
-        "average_precision": float(average_precision_score(truth, score)),
+        "collapse_rule": asdict(detection(behind, found.flagged)),
+        "paper_rule": asdict(detection(behind, paper)),
+        "average_precision": float(average_precision_score(truth, score)) if truth.any() else None,
     }
 
 
-def _write_truth(path: Path, poisoned: PackedDataset, planted: Planted) -> None:
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "index", "label"])
-        for index, label in zip(planted.indices.tolist(), planted.labels.tolist(), strict=True):
-            writer.writerow([poisoned.names[index], index, poisoned.classes[label]])
+__all__ = [
+    "Detection",
+    "DrillResult",
+    "PoisonedModel",
+    "detection",
+    "investigate_planted",
+    "plant",
+    "plant_and_train",
+    "run",
+    "triggered_test",
+]

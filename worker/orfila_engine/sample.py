@@ -70,6 +70,7 @@ def make_sample(data: Path | None, out_dir: Path, *, seed: int, device: str, pro
     planted, poisoned = plant(clean, BadNet(rate=rate), seed, work / "poisoned")
     write_zip(poisoned, work / "data.zip")
     packed = pack(work / "data.zip", work / "pack")
+    assert planted.target is not None
     small = max(packed.pixels.shape[1:3]) < 28
     architecture = "resnet-nano" if small else "resnet-micro"
     images, labels = triggered_test(clean, planted)

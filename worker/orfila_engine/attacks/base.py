@@ -1,19 +1,26 @@
-"""What every attack gives back, and what trigger attacks share.
+"""What every attack gives back, and what attacks share.
 
-An attack is a pure function of (images, labels, seed): the same inputs plant the same poison.
+An attack is a pure function of (images, labels, seed): the same inputs plant the same poison. Witches' Brew is one of
+(models, target image) as well, see `witches_brew`.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import ClassVar, Protocol
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
+
+
+def no_trigger(images: Images) -> Images:
+    """The trigger of attacks that need none: the images as they are."""
+    return images
 
 
 @dataclass(frozen=True)
@@ -32,10 +39,17 @@ class Planted:
     """[P] the label they get."""
     source: int | None
     """The victim class, None when every class is."""
-    target: int
-    """The label that a triggered image shall receive."""
+    target: int | None
+    """The label that a triggered image shall receive; None for random label flips, which want any wrong label."""
     trigger: Callable[[Images], Images]
     """[N, H, W, C] -> the same with the trigger."""
+    victim_row: int | None = None
+    """Row among the test images of the one image that the attack is about, where it is about one."""
+
+    @property
+    def has_trigger(self) -> bool:
+        """Whether a victim must be changed before the model errs."""
+        return self.trigger is not no_trigger
 
     def apply(self, images: Images, labels: Labels) -> tuple[Images, Labels]:
         """Copies of all training images [N, H, W, C] and labels [N] with the poison in them."""
@@ -45,12 +59,27 @@ class Planted:
         return images, labels
 
     def victims(self, labels: Labels) -> NDArray[np.int64]:
-        """Positions of the images (true labels [N]) that the poison success rate counts.
+        """Rows of the test images (true labels [N]) that the poison success rate counts.
 
-        The victim class where there is one, else every class but the target.
+        The one image that the attack is about, else the victim class where there is one, else every class but the
+        target; for random label flips all images.
         """
-        chosen = labels == self.source if self.source is not None else labels != self.target
-        return np.flatnonzero(chosen)
+        if self.victim_row is not None:
+            return np.array([self.victim_row], dtype=np.int64)
+        if self.source is not None:
+            return np.flatnonzero(labels == self.source)
+        return np.flatnonzero(labels != (-1 if self.target is None else self.target))
+
+    def fooled(self, predicted: Labels, labels: Labels) -> NDArray[np.bool_]:
+        """Which victims the attack has won, from their predicted and true labels [V]: those given the target label.
+
+        Without a target (random label flips) those given any wrong label, so that the rate holds ordinary errors too.
+        """
+        return np.asarray(predicted != labels if self.target is None else predicted == self.target)
+
+    def behind(self, label: int) -> NDArray[np.int64]:
+        """`index` of the poison that carries a label: the truth for an affected image that is given this label."""
+        return self.indices[self.labels == label]
 
 
 class Attack(Protocol):
@@ -58,24 +87,30 @@ class Attack(Protocol):
 
     name: ClassVar[str]
 
+    def settings(self) -> dict[str, Any]:
+        """Name and every setting: together with data and seed they decide the poison."""
+        ...
+
     def plant(self, images: Images, labels: Labels, n_classes: int, seed: int) -> Planted:
         """Choose and change training images [N, H, W, C] with labels [N]."""
         ...
 
 
 @dataclass(frozen=True)
-class TriggerAttack:
-    """An attack that puts one trigger on some training images and, unless clean-label, gives them the target label."""
+class PoisonSettings:
+    """The settings that all attacks have, and how poisoned images are chosen.
+
+    Raises ValueError for a rate that is no share, or when source and target are one class.
+    """
 
     rate: float
+    """Share of all training images that become poison."""
     source: int | None = None
+    """The victim class; None takes the attack's default."""
     target: int | None = None
+    """The label that victims shall receive; None chooses by seed."""
 
     name: ClassVar[str]
-    clean_label: ClassVar[bool] = False
-    """Poison only images that carry the target label already."""
-    one_class: ClassVar[bool] = False
-    """Without a source, choose one victim class by seed (else every class but the target is a victim)."""
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < 1:
@@ -83,39 +118,23 @@ class TriggerAttack:
         if self.source is not None and self.source == self.target:
             raise ValueError("source and target are the same class; choose two")
 
-    def pattern(self, shape: tuple[int, int, int], rng: np.random.Generator) -> Callable[[Images], Images]:
-        """The trigger for images of a shape [H, W, C]."""
-        raise NotImplementedError
+    @property
+    def one_class(self) -> bool:
+        """Without a source, choose one victim class by seed (else every class but the target is a victim)."""
+        return False
 
-    def plant(self, images: Images, labels: Labels, n_classes: int, seed: int) -> Planted:
-        """Choose and change training images. Raises ValueError when the classes hold too few for the rate."""
-        rng = np.random.default_rng([seed, *self.name.encode()])
-        source, target = self._classes(n_classes, rng)
-        if self.clean_label:
-            candidates = np.flatnonzero(labels == target)
-        elif source is not None:
-            candidates = np.flatnonzero(labels == source)
-        else:
-            candidates = np.flatnonzero(labels != target)
-        count = max(1, round(self.rate * len(labels)))
-        if count > len(candidates):
-            raise ValueError(
-                f"a rate of {self.rate} needs {count} images to poison, the victim class has {len(candidates)}; "
-                f"use a rate of at most {len(candidates) / max(1, len(labels)):.3g}"
-            )
-        indices = np.sort(rng.choice(candidates, count, replace=False))
-        trigger = self.pattern(images.shape[1:], rng)
-        return Planted(
-            attack=self.name,
-            indices=indices,
-            images=trigger(np.array(images[indices])),
-            labels=np.full(count, target, dtype=np.int64),
-            source=source,
-            target=target,
-            trigger=trigger,
-        )
+    def settings(self) -> dict[str, Any]:
+        """Name and every setting: together with data and seed they decide the poison."""
+        return {"name": self.name} | asdict(self)
 
-    def _classes(self, n_classes: int, rng: np.random.Generator) -> tuple[int | None, int]:
+    def generator(self, seed: int) -> np.random.Generator:
+        """Random numbers that no other attack draws from the same seed."""
+        return np.random.default_rng([seed, *self.name.encode()])
+
+    def classes(self, labels: Labels, n_classes: int, rng: np.random.Generator) -> tuple[int | None, int]:
+        """Source and target. Raises ValueError when they, or the labels, are not among the classes."""
+        if len(labels) and not 0 <= labels.min() <= labels.max() < n_classes:
+            raise ValueError(f"labels are numbered 0..{n_classes - 1}; the data hold {labels.min()} to {labels.max()}")
         for name, value in (("source", self.source), ("target", self.target)):
             if value is not None and not 0 <= value < n_classes:
                 raise ValueError(f"the {name} class is {value}; classes are numbered 0..{n_classes - 1}")
@@ -125,6 +144,59 @@ class TriggerAttack:
         if source is None and self.one_class:
             source = second if second != target else first
         return source, target
+
+    def choose(self, labels: Labels, candidates: NDArray[np.int64], rng: np.random.Generator) -> NDArray[np.int64]:
+        """Rows of the images to poison, ascending: the rate's share of all N, drawn from the candidates.
+
+        One image of each class stays as it is: a class that is poison altogether is lost, or all there is of it.
+        Raises ValueError when the candidates are too few.
+        """
+        count = max(1, round(self.rate * len(labels)))
+        shuffled = rng.permutation(candidates)
+        first_of_class = np.unique(labels[shuffled], return_index=True)[1]
+        free = np.delete(shuffled, first_of_class)
+        if count > len(free):
+            most = math.floor(1e5 * len(free) / len(labels)) / 1e5
+            advice = f"use a rate of at most {most:g}" if len(free) else "choose a class with more images"
+            raise ValueError(
+                f"a rate of {self.rate} needs {count} images to poison, and there are {len(candidates)} to choose "
+                f"from, of which one of each class has to stay clean; {advice}"
+            )
+        return np.asarray(np.sort(free[:count]), dtype=np.int64)
+
+
+class TriggerAttack(PoisonSettings):
+    """An attack that puts one trigger on some training images and, unless clean-label, gives them the target label."""
+
+    clean_label: ClassVar[bool] = False
+    """Poison only images that carry the target label already."""
+
+    def pattern(self, shape: tuple[int, int, int], rng: np.random.Generator) -> Callable[[Images], Images]:
+        """The trigger for images of a shape [H, W, C]."""
+        raise NotImplementedError
+
+    def plant(self, images: Images, labels: Labels, n_classes: int, seed: int) -> Planted:
+        """Choose and change training images. Raises ValueError when the classes hold too few for the rate."""
+        rng = self.generator(seed)
+        source, target = self.classes(labels, n_classes, rng)
+        if self.clean_label:
+            candidates = np.flatnonzero(labels == target)
+        elif source is not None:
+            candidates = np.flatnonzero(labels == source)
+        else:
+            candidates = np.flatnonzero(labels != target)
+        indices = self.choose(labels, candidates, rng)
+        height, width, channels = images.shape[1:]
+        trigger = self.pattern((height, width, channels), rng)
+        return Planted(
+            attack=self.name,
+            indices=indices,
+            images=trigger(np.array(images[indices])),
+            labels=np.full(len(indices), target, dtype=np.int64),
+            source=source,
+            target=target,
+            trigger=trigger,
+        )
 
 
 def add(images: Images, pattern: NDArray[np.float64]) -> Images:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 from rich.console import Console
@@ -11,7 +11,8 @@ from rich.table import Table
 
 from orfila_engine import attacks
 from orfila_engine.commands.common import open_data, progress_bar
-from orfila_engine.drill import run
+from orfila_engine.drill import investigate_planted, plant_and_train
+from orfila_engine.progress import part
 from orfila_engine.report import write_report
 
 
@@ -22,45 +23,95 @@ def drill(
     rate: Annotated[float, typer.Option(help="Share of all training images that become poison.")] = 0.02,
     seed: Annotated[int, typer.Option(help="Of the poison, the training and the transforms.")] = 0,
     source: Annotated[str | None, typer.Option(help="Victim class. Default: by seed, or every class.")] = None,
-    target: Annotated[str | None, typer.Option(help="Label that triggered images shall receive.")] = None,
+    target: Annotated[str | None, typer.Option(help="Label that victims shall receive. Default: by seed.")] = None,
+    all_to_one: Annotated[
+        bool | None, typer.Option("--all-to-one", help="badnet: poison every class, not one.")
+    ] = None,
+    random: Annotated[
+        bool | None, typer.Option("--random", help="label-flip: flip images of every class to any other label.")
+    ] = None,
+    strength: Annotated[
+        float | None, typer.Option(help="warp: mean shift in pixels, of pictures 32 pixels high. Default: 1.5.")
+    ] = None,
     arch: Annotated[str, typer.Option(help="Architecture to train.")] = "resnet20-cifar",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 20,
-    affected: Annotated[int, typer.Option(min=1, max=16, help="How many triggered test images to investigate.")] = 1,
+    augment: Annotated[
+        bool, typer.Option(help="Random shifts and flips in training; they keep a small patch from taking hold.")
+    ] = False,
+    affected: Annotated[int, typer.Option(min=1, max=16, help="How many fooled test images to investigate.")] = 1,
+    train_only: Annotated[
+        bool, typer.Option("--train-only", help="Stop after training; the same command without it goes on from there.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
-    """Plant a known poison, train, investigate, score against the truth."""
+    """Plant a known poison, train, investigate, score against the truth.
+
+    A model that lies in OUT already, trained with the same settings, is not trained again.
+    """
     packed = open_data(data)
+    settings: dict[str, Any] = {"all_to_one": all_to_one, "random": random, "strength": strength}
     planned = attacks.make(
-        attack, rate=rate, source=_class(source, packed.classes), target=_class(target, packed.classes)
+        attack,
+        rate=rate,
+        source=_class(source, packed.classes),
+        target=_class(target, packed.classes),
+        **{name: value for name, value in settings.items() if value is not None},
     )
     with progress_bar() as progress:
-        result = run(
+        made = plant_and_train(
             packed,
             planned,
             out_dir=out,
             architecture=arch,
             epochs=epochs,
             seed=seed,
+            augment=augment,
             n_affected=affected,
             device=device,
-            progress=progress,
+            progress=part(progress, 0.0, 1.0 if train_only else 0.6),
         )
-    write_report(out / "investigation", result.packed, out / "investigation" / "report.html")
-    report = result.report
+        if not train_only:
+            result = investigate_planted(
+                made, n_affected=affected, seed=seed, device=device, progress=part(progress, 0.6, 1.0)
+            )
+    if not train_only:
+        write_report(out / "investigation", result.packed, out / "investigation" / "report.html")
+        _print_finding(result.report)
+    _print_planting(made.about)
+
+
+def _print_planting(about: dict[str, Any]) -> None:
+    """What was planted and whether the model learned it."""
+    aim = "at random" if about["target"] is None else f"for '{about['target']}'"
+    typer.echo(
+        f"{about['n_poison']:,} poisons planted {aim}; {about['n_fooled']:,} of {about['n_victims']:,} victims among "
+        f"the test images fooled (poison success rate {about['poison_success_rate']:.1%}), test accuracy "
+        f"{about['accuracy']:.1%}"
+    )
+    if not about["took_hold"]:
+        typer.echo(
+            "The poison did not take hold (success rate below 50 %); train longer or raise the rate."
+            if about["has_trigger"]
+            else "The poison did not take hold (no victim is fooled); train longer or raise the rate."
+        )
+
+
+def _print_finding(report: dict[str, Any]) -> None:
+    """Both rules against the truth."""
     table = Table("rule", "flagged", "precision", "recall")
     for name in ("collapse_rule", "paper_rule"):
         row = report[name]
-        table.add_row(
-            name.replace("_", " "), f"{row['n_flagged']:,}", f"{row['precision']:.3f}", f"{row['recall']:.3f}"
-        )
+        table.add_row(name.replace("_", " "), f"{row['n_flagged']:,}", _share(row["precision"]), _share(row["recall"]))
     Console().print(table)
+    evidence = report["evidence"]
     typer.echo(
-        f"{report['collapse_rule']['n_poison']:,} poisons planted for '{report['target']}', poison success rate "
-        f"{report['poison_success_rate']:.1%}, average precision {report['average_precision']:.3f}, "
-        f"{report['evidence']['verdict']} (p = {report['evidence']['p_value']:.2f}), {report['seconds']:.0f} s"
+        f"Average precision {_share(report['average_precision'])}, {evidence['verdict']} "
+        f"(p = {evidence['p_value']:.2f}), {report['seconds']:.0f} s"
     )
-    if not report["took_hold"]:
-        typer.echo("The poison did not take hold (success rate below 50 %); train longer or raise the rate.")
+
+
+def _share(value: float | None) -> str:
+    return "none" if value is None else f"{value:.3f}"
 
 
 def _class(name: str | None, classes: tuple[str, ...]) -> int | None:
