@@ -120,8 +120,8 @@ def investigate(
     if index.meta["data"] not in ("", packed.digest):
         raise ValueError("the index was built from another data set; build it for this one, or open the right one")
     clock = _Clock()
-    predictions = _predict(model, card, affected)
-    predicted = _one_symptom(predictions, affected, card)
+    predictions = predict_affected(model, card, affected)
+    predicted = one_symptom(predictions, affected, card)
     calibration = calibration or calibration_of(
         index, packed, model, card, n_b=n_b, suspects=suspects, progress=part(progress, 0, 0.6)
     )
@@ -195,7 +195,8 @@ class _Scores:
     columns: dict[str, NDArray[Any]]
 
 
-def _predict(model: nn.Module, card: ModelCard, affected: Sequence[Affected]) -> Evaluation:
+def predict_affected(model: nn.Module, card: ModelCard, affected: Sequence[Affected]) -> Evaluation:
+    """What the model says of the affected images. Raises ValueError when there are none or their shape is another."""
     if not affected:
         raise ValueError("give at least one affected image")
     expected = (*card.input_size, card.channels)
@@ -206,8 +207,8 @@ def _predict(model: nn.Module, card: ModelCard, affected: Sequence[Affected]) ->
     return evaluate(model, card, np.stack([a.pixels for a in affected]), labels, device="cpu")
 
 
-def _one_symptom(predictions: Evaluation, affected: Sequence[Affected], card: ModelCard) -> int:
-    """The label that all affected images receive."""
+def one_symptom(predictions: Evaluation, affected: Sequence[Affected], card: ModelCard) -> int:
+    """The label that all affected images receive. Raises ValueError when they differ or the label is the true one."""
     first = int(predictions.predicted[0])
     for image, label in zip(affected, predictions.predicted.tolist(), strict=True):
         if label == image.true_label:

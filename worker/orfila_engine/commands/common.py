@@ -11,10 +11,12 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, TaskProgressColumn, TextColumn, TimeElapsedColumn
 from rich.progress import Progress as Bars
+from torch import nn
 
 from orfila_engine.architectures import ModelCard
 from orfila_engine.data import PackedDataset, resolve
 from orfila_engine.data.images import SUFFIXES
+from orfila_engine.fingerprint import FingerprintIndex, build_index, model_digest
 from orfila_engine.investigation import Affected, affected_from_test, read_affected
 from orfila_engine.progress import Progress
 
@@ -77,3 +79,16 @@ def read_indices(path: Path, packed: PackedDataset) -> list[int]:
     if not indices:
         raise ValueError(f"{path} lists no images; there is nothing to leave out")
     return indices
+
+
+def kept_index(
+    path: Path, model: nn.Module, card: ModelCard, packed: PackedDataset, *, device: str, progress: Progress
+) -> FingerprintIndex:
+    """The index of an earlier run at `path` if it is of the same model and data, else a new one."""
+    try:
+        index = FingerprintIndex.open(path, device)
+    except ValueError:
+        index = None
+    if index is not None and (index.meta["model"], index.meta["data"]) == (model_digest(model, card), packed.digest):
+        return index
+    return build_index(model, card, *packed.train, path, device=device, data_digest=packed.digest, progress=progress)

@@ -1,0 +1,53 @@
+"""The collapse rule, ours: direction of the collapse, mixture over the suspects, refinement (docs/method.md)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import ClassVar
+
+import numpy as np
+
+from orfila_engine.collapse import FLAG_POSTERIOR, collapse, query_direction
+from orfila_engine.detectors.base import Detected, DetectorInput, Need, detected
+from orfila_engine.questions import Suspects, suspects_of
+from orfila_engine.suspects import FingerprintSuspects
+
+_BELOW = -2.0
+"""Score of an image that is no suspect: below every cosine."""
+
+
+@dataclass(frozen=True)
+class CollapseRule:
+    """Suspects are the images that carry the affected label; flagged at a posterior above .9."""
+
+    threshold: float = FLAG_POSTERIOR
+    suspects: Suspects = "label"
+
+    name: ClassVar[str] = "collapse"
+    title: ClassVar[str] = "Collapse rule (ours)"
+    source: ClassVar[str] = "docs/method.md"
+    needs: ClassVar[tuple[Need, ...]] = ("influences",)
+
+    def detect(self, evidence: DetectorInput) -> Detected:
+        """Score = collapse score; images that are no suspects come last."""
+        index = evidence.index
+        rows = suspects_of(evidence.labels, evidence.predicted, self.suspects)
+        result = collapse(
+            FingerprintSuspects(index.fingerprints, index.self_influence, rows),
+            query_direction([a.fingerprints for a in evidence.asked]),
+        )
+        scores = np.full(evidence.n, _BELOW, dtype=np.float32)
+        scores[result.suspects] = result.score
+        flags = np.zeros(evidence.n, dtype=bool)
+        flags[result.suspects] = result.posterior > self.threshold
+        return detected(scores, flags, "label" if self.suspects == "label" else "all classes")
+
+
+@dataclass(frozen=True)
+class CollapseRuleEveryClass(CollapseRule):
+    """The same with every training image as a suspect."""
+
+    suspects: Suspects = "all"
+
+    name: ClassVar[str] = "collapse-all"
+    title: ClassVar[str] = "Collapse rule, every image a suspect (ours)"
