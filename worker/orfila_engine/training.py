@@ -273,7 +273,7 @@ class _Batches:
         return to_tensor(self._images[self._kept[positions.numpy()]]).to(self._device), labels
 
 
-def _augment(x: Tensor, generator: torch.Generator) -> Tensor:
+def augment(x: Tensor, generator: torch.Generator) -> Tensor:
     """x: [B, C, H, W] -> the same, each picture shifted and (colour pictures) perhaps mirrored.
 
     Letters and digits, mostly grey, are not mirrored: many change their meaning.
@@ -316,7 +316,7 @@ def _epoch(
         torch.manual_seed(_mix(recipe.seed, number) + 1)  # dropout and stochastic depth
         for step, batch in enumerate(batches):
             images, labels = data.get(batch)
-            x = normalise(_augment(images, generator) if recipe.augment else images, card)
+            x = normalise(augment(images, generator) if recipe.augment else images, card)
             for group in optimiser.param_groups:
                 group["lr"] = learning_rate(recipe, number * len(batches) + step, n_steps)
             with mixed_precision(device):
