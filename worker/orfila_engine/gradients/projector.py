@@ -1,38 +1,23 @@
-"""The pass: forward and backward with hooks that turn activations and output gradients into projected gradients.
+"""The projected gradients of the fingerprint index, formed while the backward pass runs.
 
-Speed comes from what is not done. Weights need no gradient, so autograd forms none; nothing is differentiated before
-the first indexed layer; batch normalisation is folded away; a projected input P_A a_p is a convolution with P_A as its
-weights, so no patches are unfolded, and it is made when the output gradient arrives, so that it is used while it is in
-the cache; the order of each product is the one with fewer multiplications.
+A projected input P_A a_p is a convolution with P_A as its weights, so no patches are unfolded, and it is made when the
+output gradient arrives, so that it is used while it is in the cache; the order of each product is the one with fewer
+multiplications.
 """
 
 from __future__ import annotations
 
-import copy
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import partial
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
 from orfila_engine.devices import mixed_precision
-from orfila_engine.gradients.attention import expose_attention
-from orfila_engine.gradients.folding import fold_batchnorm
-from orfila_engine.gradients.layers import (
-    IndexedLayer,
-    Layer,
-    LeftOut,
-    Trace,
-    fan_in,
-    fan_out,
-    find_layers,
-    left_out,
-    trace,
-)
+from orfila_engine.gradients.hooked import HookedLayer, HookedModel
+from orfila_engine.gradients.layers import IndexedLayer, LeftOut, Trace
 from orfila_engine.gradients.objectives import Objective, cross_entropy
 from orfila_engine.gradients.random import projection
 
@@ -59,29 +44,12 @@ class ProjectionSpec:
             raise ValueError(f"layers is '{self.layers}'; use all, later-half or classifier")
 
 
-class _NeedGradient(torch.autograd.Function):
-    """Makes a layer's output part of the graph although no input and no weight of it needs a gradient.
-
-    In place, so that it costs nothing and an in-place activation may follow.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, output: Tensor, anchor: Tensor) -> Tensor:
-        ctx.mark_dirty(output)
-        return output
-
-    @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[None, None]:
-        return None, None
-
-
 @dataclass
-class _Hooked:
-    """A layer with its projections in the model's precision."""
+class _Projections:
+    """A hooked layer with its projections in the model's precision."""
 
     info: IndexedLayer
-    layer: Layer
-    groups: int
+    hooked: HookedLayer
     p_a: Tensor
     """Conv2d: [groups k_a, fan-in channels, kh, kw]. Linear: [k_a, fan-in]."""
     p_a_bias: Tensor | None
@@ -91,15 +59,16 @@ class _Hooked:
 
     def project_input(self, x: Tensor, n: int) -> Tensor:
         """Layer input -> P_A a: [N, groups k_a, P]."""
-        if isinstance(self.layer, nn.Conv2d):
+        layer = self.hooked.layer
+        if isinstance(layer, nn.Conv2d):
             # The layer's own code pads, strides and dilates as it does for its weights.
-            projected: Tensor = self.layer._conv_forward(x, self.p_a, self.p_a_bias)
+            projected: Tensor = layer._conv_forward(x, self.p_a, self.p_a_bias)
             return projected.flatten(2)
         return F.linear(x, self.p_a, self.p_a_bias).reshape(n, -1, self.info.k_a).transpose(1, 2)
 
     def output_positions(self, b: Tensor, n: int) -> Tensor:
         """Output gradient -> [N, C, P]."""
-        if isinstance(self.layer, nn.Conv2d):
+        if self.hooked.kind == "conv2d":
             return b.flatten(2)
         return b.reshape(n, -1, b.shape[-1]).transpose(1, 2)
 
@@ -130,14 +99,7 @@ def contract(b: Tensor, a: Tensor, p_b: Tensor | None, groups: int, project_firs
 
 
 class GradientProjector:
-    """Projected per-example gradients of one model.
-
-    model: in evaluation mode, which it stays; it is copied and not changed. Every example must pass through it
-    independently of the others, as is so in evaluation mode.
-    input_shape: (C, H, W) of one normalised input.
-
-    Raises ValueError when no layer can be indexed.
-    """
+    """Projected per-example gradients of one model; see `HookedModel` for what is asked of it and refused."""
 
     layers: tuple[IndexedLayer, ...]
     """In the order of execution; together they make the D coordinates."""
@@ -152,39 +114,15 @@ class GradientProjector:
         device: torch.device | str = "cpu",
     ) -> None:
         self.spec = spec or ProjectionSpec()
-        self.device = torch.device(device)
-        model = copy.deepcopy(model).eval().requires_grad_(False).to(self.device)
-        self._dtype = next(model.parameters()).dtype
-        expose_attention(model)
-        # Fixed inputs, so that the same model always gives the same layers.
-        generator = torch.Generator().manual_seed(0)
-        example = torch.randn((3, *input_shape), generator=generator, dtype=self._dtype).to(self.device)
-        with _no_fast_attention():
-            two, pairs = trace(model, example[:2])
-            three, _ = trace(model, example)
-            names, reasons = find_layers(model, two, three)
-            self._check_single_output(model(example[:2]))
-            chosen = self._choose(names, two)
-            reasons |= {n: f"only these layers were asked for: {self.spec.layers}" for n in names if n not in chosen}
-            original = dict(model.named_modules())
-            folded, scales = fold_batchnorm(model, pairs, example)
-        self._model = folded.to(memory_format=torch.channels_last)
-        self._anchor = torch.zeros((), device=self.device, dtype=self._dtype, requires_grad=True)
-        self._gradients: dict[str, Tensor] | None = None
-        self._n = 0
-        self._hooked = self._hook(chosen, original, scales, two)
-        # A layer whose output never reaches the logits (an auxiliary head) would be zero for every image.
-        reached = self._layers_reached(example[:2])
-        for name in [h.info.name for h in self._hooked if h.info.name not in reached]:
-            reasons[name] = "its output has no effect on the logits"
-        if len(reached) < len(self._hooked):
-            self._hooked = self._hook([n for n in chosen if n in reached], original, scales, two)
-        if not self._hooked:
-            raise ValueError(
-                "the model has no Conv2d or Linear layer that can be indexed; choose an architecture built of them"
-            )
-        self.layers = tuple(h.info for h in self._hooked)
-        self.left_out = left_out(model, [layer.name for layer in self.layers], reasons)
+        self._hooked = HookedModel(model, input_shape, device, self._choose)
+        self.device = self._hooked.device
+        self.left_out = self._hooked.left_out
+        self._projections: dict[str, _Projections] = {}
+        offset = 0
+        for layer in self._hooked.layers:
+            self._projections[layer.name] = self._with_projections(layer, offset)
+            offset += self._projections[layer.name].info.size
+        self.layers = tuple(p.info for p in self._projections.values())
 
     @property
     def dimension(self) -> int:
@@ -196,138 +134,68 @@ class GradientProjector:
 
         float32 for models of float32; float64 for models of float64.
         """
-        x = x.to(self.device, self._dtype).contiguous(memory_format=torch.channels_last)
-        gradients = self._run(x, labels.to(self.device), objective)
+        n, dtype = len(x), self._hooked.dtype
+        gradients: dict[str, Tensor] = {}
+
+        def receive(hooked: HookedLayer, inputs: Tensor, b: Tensor) -> None:
+            by = self._projections[hooked.name]
+            with mixed_precision(self.device):
+                a = by.project_input(inputs, n)
+            b = by.output_positions(b, n)
+            p_b = None if by.p_b is None else by.p_b.to(b.dtype)
+            g = contract(b, a.to(b.dtype), p_b, hooked.groups).to(dtype)
+            # A module that is called several times has the sum over its calls as its gradient.
+            before = gradients.get(hooked.name)
+            gradients[hooked.name] = g if before is None else before + g
+
+        self._hooked.run(x, labels, objective, receive)
         parts = [
-            gradients[layer.name].reshape(len(x), layer.size)
+            gradients[layer.name].reshape(n, layer.size)
             if layer.name in gradients
-            else x.new_zeros(len(x), layer.size)
+            else torch.zeros(n, layer.size, device=self.device, dtype=dtype)
             for layer in self.layers
         ]
         return torch.cat(parts, dim=1)
 
     def logits(self, x: Tensor) -> Tensor:
         """The model's answer to normalised inputs [N, C, H, W] -> [N, K], on the device."""
-        with torch.no_grad():
-            logits: Tensor = self._model(x.to(self.device, self._dtype).contiguous(memory_format=torch.channels_last))
-        return logits
+        return self._hooked.logits(x)
 
-    def _run(self, x: Tensor, labels: Tensor, objective: Objective) -> dict[str, Tensor]:
-        self._gradients, self._n = {}, len(x)
-        try:
-            with torch.enable_grad(), _no_fast_attention():
-                with mixed_precision(self.device):
-                    logits = self._model(x)
-                if logits.requires_grad:
-                    torch.autograd.backward(objective(logits.to(self._dtype), labels).sum())
-            return self._gradients
-        finally:
-            self._gradients = None
-
-    def _layers_reached(self, x: Tensor) -> set[str]:
-        return set(self._run(x, torch.zeros(len(x), dtype=torch.long, device=self.device), cross_entropy))
-
-    def _choose(self, names: list[str], traces: dict[str, Trace]) -> list[str]:
+    def _choose(self, names: Sequence[str], traces: dict[str, Trace]) -> tuple[list[str], str]:
+        why = f"only these layers were asked for: {self.spec.layers}"
         if self.spec.layers == "later-half":
-            return names[len(names) // 2 :]
+            return list(names[len(names) // 2 :]), why
         if self.spec.layers == "classifier":
             vectors = [n for n in names if traces[n].one_vector]
-            return (vectors or names)[-1:]
-        return names
+            return list((vectors or names)[-1:]), why
+        return list(names), why
 
-    def _hook(
-        self, names: list[str], original: dict[str, nn.Module], scales: dict[str, Tensor], traces: dict[str, Trace]
-    ) -> list[_Hooked]:
-        """Register the hooks of `names` in the folded model, after removing those of an earlier choice.
-
-        original: the modules before folding, whose biases say which layers have one.
-        """
-        for handle in getattr(self, "_handles", []):
-            handle.remove()
-        self._handles: list[torch.utils.hooks.RemovableHandle] = []
-        hooked: list[_Hooked] = []
-        offset = 0
-        for name in names:
-            before, layer = original[name], self._model.get_submodule(name)
-            assert isinstance(before, Layer)
-            assert isinstance(layer, Layer)
-            is_conv = isinstance(layer, nn.Conv2d)
-            k_in = self.spec.k_in if is_conv or not traces[name].one_vector else self.spec.k_in_vector
-            info = IndexedLayer(
-                name=name,
-                kind="conv2d" if is_conv else "linear",
-                k_a=min(k_in, fan_in(before)),
-                k_b=min(self.spec.k_out, fan_out(before)),
-                offset=offset,
-                n_parameters=sum(p.numel() for p in before.parameters(recurse=False)),
-            )
-            offset += info.size
-            hooked.append(self._with_projections(info, before, layer, scales.get(name)))
-            hook = partial(self._on_forward, hooked[-1])
-            self._handles.append(layer.register_forward_hook(hook, with_kwargs=True))
-        return hooked
-
-    def _with_projections(self, info: IndexedLayer, before: Layer, layer: Layer, scale: Tensor | None) -> _Hooked:
-        p_a = projection(self.spec.seed, info.name, "input", info.k_a, fan_in(before))
+    def _with_projections(self, hooked: HookedLayer, offset: int) -> _Projections:
+        spec, groups = self.spec, hooked.groups
+        info = IndexedLayer(
+            name=hooked.name,
+            kind=hooked.kind,
+            k_a=min(spec.k_in_vector if hooked.one_vector else spec.k_in, hooked.fan_in),
+            k_b=min(spec.k_out, hooked.fan_out),
+            offset=offset,
+            n_parameters=hooked.n_parameters,
+        )
+        p_a = projection(spec.seed, info.name, "input", info.k_a, hooked.fan_in)
         p_b: Tensor | None = None
-        if scale is not None or info.k_b < fan_out(before):
-            p_b = projection(self.spec.seed, info.name, "output", info.k_b, fan_out(before))
-            p_b = p_b if scale is None else p_b * scale.to("cpu", torch.float64)
+        if hooked.scale is not None or info.k_b < hooked.fan_out:
+            p_b = projection(spec.seed, info.name, "output", info.k_b, hooked.fan_out)
+            p_b = p_b if hooked.scale is None else p_b * hooked.scale.to("cpu", torch.float64)
         bias = None
-        if before.bias is not None:
+        if hooked.bias is not None:
             p_a, bias = p_a[:, :-1], p_a[:, -1]
-        groups = layer.groups if isinstance(layer, nn.Conv2d) else 1
         if groups > 1:
             p_a, bias = p_a.repeat(groups, 1), None if bias is None else bias.repeat(groups)
-        if isinstance(layer, nn.Conv2d):
-            p_a = p_a.reshape(-1, *layer.weight.shape[1:]).contiguous(memory_format=torch.channels_last)
+        if hooked.kind == "conv2d":
+            p_a = p_a.reshape(-1, *hooked.layer.weight.shape[1:]).contiguous(memory_format=torch.channels_last)
 
         def place(t: Tensor | None) -> Tensor | None:
-            return None if t is None else t.to(self.device, self._dtype)
+            return None if t is None else t.to(self.device, self._hooked.dtype)
 
         placed = place(p_a)
         assert placed is not None
-        return _Hooked(info, layer, groups, placed, place(bias), place(p_b))
-
-    def _on_forward(
-        self, hooked: _Hooked, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
-    ) -> Tensor | None:
-        if self._gradients is None:
-            return None
-        x: Tensor = args[0] if args else kwargs["input"]
-        if not output.requires_grad:
-            output = _NeedGradient.apply(output, self._anchor)
-        # On the tensor, not on the module: it sees the gradient before any in-place operation that follows.
-        output.register_hook(partial(self._on_gradient, hooked, x.detach(), x._version))  # type: ignore[no-untyped-call]
-        return output
-
-    def _on_gradient(self, hooked: _Hooked, x: Tensor, version: int, b: Tensor) -> None:
-        """x: the layer's input, `version` when the layer used it; b: the gradient at its output."""
-        assert self._gradients is not None
-        with torch.no_grad():
-            # No model that was trained by autograd changes a layer's input in place afterwards.
-            assert x._version == version
-            with mixed_precision(self.device):
-                a = hooked.project_input(x, self._n)
-            b = hooked.output_positions(b, self._n)
-            p_b = None if hooked.p_b is None else hooked.p_b.to(b.dtype)
-            g = contract(b, a.to(b.dtype), p_b, hooked.groups).to(self._dtype)
-            # A module that is called several times has the sum over its calls as its gradient.
-            before = self._gradients.get(hooked.info.name)
-            self._gradients[hooked.info.name] = g if before is None else before + g
-
-    @staticmethod
-    def _check_single_output(output: object) -> None:
-        if not isinstance(output, Tensor) or output.dim() != 2:
-            raise ValueError("the model must answer with one tensor of logits, [images, classes]")
-
-
-@contextmanager
-def _no_fast_attention() -> Iterator[None]:
-    """Transformer layers skip their modules, and so the hooks, on PyTorch's fast path for inference."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
+        return _Projections(info, hooked, placed, place(bias), place(p_b))
