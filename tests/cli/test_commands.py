@@ -77,10 +77,10 @@ def test_investigate_writes_the_stated_files_and_keeps_its_index(work: Path) -> 
         p.name for p in (work / "found").iterdir()
     }
     assert next(csv.reader((work / "found" / "flagged.csv").open())) == ["path", "index", "label", "score", "posterior"]
-    kept = (work / "found.index" / "fingerprints.npy").stat().st_mtime_ns
+    kept = (work / "found.index" / "gradients-00000.npy").stat().st_mtime_ns
     again = orfila(*arguments, "--rule", "paper", "--out", work / "found", home=work)
     assert again.returncode == 0, again.stderr
-    assert (work / "found.index" / "fingerprints.npy").stat().st_mtime_ns == kept
+    assert (work / "found.index" / "gradients-00000.npy").stat().st_mtime_ns == kept
     assert json.loads((work / "found" / "summary.json").read_text())["parameters"]["rule"] == "paper"
 
 

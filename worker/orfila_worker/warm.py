@@ -21,7 +21,8 @@ from orfila_engine.data import PackedDataset
 from orfila_engine.fingerprint import FingerprintIndex
 
 KEPT = 6
-"""Objects of all kinds; the least recently used goes first. Arrays are memory-mapped, so this bounds models mostly."""
+"""Objects of all kinds; the least recently used goes first. Arrays are memory-mapped, so this bounds models mostly.
+Suspects' rows are held by one index at a time."""
 
 Opened = TypeVar("Opened")
 
@@ -42,8 +43,12 @@ class Warm:
         return self._get(_key("pack", tree), lambda: PackedDataset.open(self._directory(tree)))
 
     def index(self, tree: Tree) -> FingerprintIndex:
-        """An opened fingerprint index."""
-        return self._get(_key("index", tree), lambda: FingerprintIndex.open(self._directory(tree), self._device))
+        """An opened fingerprint index, with the suspects' rows that it keeps; the others' are given back."""
+        found = self._get(_key("index", tree), lambda: FingerprintIndex.open(self._directory(tree), self._device))
+        for other in self._open.values():
+            if isinstance(other, FingerprintIndex) and other is not found:
+                other.forget_suspects()
+        return found
 
     def model(self, weights: str, card: CardSchema | None) -> tuple[nn.Module, ModelCard]:
         """A model in evaluation mode on this worker's device. Raises ModelError for weights that do not fit."""

@@ -7,7 +7,15 @@ from typing import TYPE_CHECKING
 
 from orfila.jobs.contracts import IndexBuildSpec, IndexResult, IndexShardResult
 from orfila_engine.evidence import calibration_of
-from orfila_engine.fingerprint import BATCH_SIZE, FingerprintIndex, IndexSpec, project_shard, reduce_shards
+from orfila_engine.fingerprint import (
+    BATCH_SIZE,
+    STORED,
+    FingerprintIndex,
+    IndexSpec,
+    project_shard,
+    reduce_shards,
+    stored_name,
+)
 from orfila_engine.progress import part
 
 if TYPE_CHECKING:
@@ -46,7 +54,7 @@ def _project(work: Work, spec: IndexBuildSpec) -> IndexShardResult:
 
 def _reduce(work: Work, spec: IndexBuildSpec) -> IndexResult:
     began = time.monotonic()
-    shards = [IndexShardResult.model_validate(result) for result in work.earlier]
+    shards = sorted((IndexShardResult.model_validate(result) for result in work.earlier), key=lambda s: s.start)
     folders = [work.store.materialise(s.files, work.folder / f"shard-{n:05d}") for n, s in enumerate(shards)]
     out_dir = work.folder / "index"
     model, card = work.warm.model(spec.weights, spec.card)
@@ -56,9 +64,13 @@ def _reduce(work: Work, spec: IndexBuildSpec) -> IndexResult:
     # Once for each index, so that every case on it is answered at once.
     calibration_of(opened, packed, model, card, progress=part(work.progress, 0.3, 1.0))
     model.to(work.device)
-    work.discard.extend({sha256 for s in shards for name, sha256 in s.files.items() if name == "raw.npy"})
+    # What the shards stored is part of the index as it is; hashing it again would take minutes at a million images.
+    files = {stored_name(kind, k): s.files[f"{kind}.npy"] for k, s in enumerate(shards) for kind in STORED}
+    written = [path for path in sorted(out_dir.iterdir()) if path.name not in files]
+    files |= {path.name: work.store.put_file(path) for path in written}
+    work.discard.extend(s.files[name] for s in shards for name in ("gram.safetensors", "shard.json"))
     return IndexResult(
-        files=work.store.put_tree(out_dir),
+        files=files,
         dimension=opened.dimension,
         seconds=sum(s.seconds for s in shards) + time.monotonic() - began,
     )
