@@ -44,6 +44,8 @@ class HookedLayer:
     folded."""
     one_vector: bool
     """Whether its input is one vector for each image, as a classifier's is."""
+    n_calls: int
+    """How often the model calls it for one input."""
     n_parameters: int
 
     @property
@@ -52,8 +54,8 @@ class HookedLayer:
         return self.layer.groups if isinstance(self.layer, nn.Conv2d) else 1
 
 
-Choose = Callable[[Sequence[str], dict[str, Trace]], tuple[list[str], str]]
-"""(usable layers in the order of execution, their traces) -> (those to hook, why the others are left out)."""
+Choose = Callable[[Sequence[str], dict[str, Trace], nn.Module], tuple[list[str], str]]
+"""(usable layers in the order of execution, their traces, the model) -> (those to hook, why not the others)."""
 Receive = Callable[[HookedLayer, Tensor, Tensor], None]
 """Called as receive(layer, input, gradient at the folded output) during the backward pass, last layer first.
 
@@ -78,7 +80,7 @@ class _NeedGradient(torch.autograd.Function):
         return None, None
 
 
-def every_layer(names: Sequence[str], _traces: dict[str, Trace]) -> tuple[list[str], str]:
+def every_layer(names: Sequence[str], _traces: dict[str, Trace], _model: nn.Module) -> tuple[list[str], str]:
     """The choice that leaves out none."""
     return list(names), ""
 
@@ -116,7 +118,7 @@ class HookedModel:
             three, _ = trace(model, example)
             names, reasons = find_layers(model, two, three)
             _check_single_output(model(example[:2]))
-            chosen, why = choose(names, two)
+            chosen, why = choose(names, two, model)
             reasons |= {name: why for name in names if name not in chosen}
             described = {name: _describe(model, name, two[name]) for name in chosen}
             folded, scales = fold_batchnorm(model, pairs, example)
@@ -205,6 +207,7 @@ def _describe(model: nn.Module, name: str, seen: Trace) -> dict[str, Any]:
         "fan_in": fan_in(layer),
         "fan_out": fan_out(layer),
         "one_vector": seen.one_vector,
+        "n_calls": len(seen.leading),
         "n_parameters": sum(p.numel() for p in layer.parameters(recurse=False)),
     }
 

@@ -161,7 +161,7 @@ class GradientProjector:
         """The model's answer to normalised inputs [N, C, H, W] -> [N, K], on the device."""
         return self._hooked.logits(x)
 
-    def _choose(self, names: Sequence[str], traces: dict[str, Trace]) -> tuple[list[str], str]:
+    def _choose(self, names: Sequence[str], traces: dict[str, Trace], _model: nn.Module) -> tuple[list[str], str]:
         why = f"only these layers were asked for: {self.spec.layers}"
         if self.spec.layers == "later-half":
             return list(names[len(names) // 2 :]), why

@@ -1,0 +1,368 @@
+"""The factors: eigenvectors of each layer's Kronecker factors and the corrected eigenvalues, from two passes.
+
+With A = E[sum_p a_p a_p^T] = U D_A U^T and B = E[sum_p b_p b_p^T] = V D_B V^T, the Fisher of a layer is approximated by
+(V x U) diag(Lambda) (V x U)^T with Lambda_jk = E[(V^T G U)_jk^2], the second moments of the gradients in the Kronecker
+eigenbasis (George 2018, arXiv 1806.03884, equation 10). The first pass over the images gives A and B, the second
+Lambda. Expectations are over images and over labels drawn from the model's own prediction, as the Fisher asks for; the
+true labels would give the empirical Fisher, another matrix. Layers are independent of each other, and so are the groups
+of a grouped convolution.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from orfila_engine.architectures import ModelCard, normalise
+from orfila_engine.devices import select_device
+from orfila_engine.ekfac.contraction import Contraction
+from orfila_engine.evaluation import to_tensor
+from orfila_engine.gradients.hooked import HookedLayer, HookedModel
+from orfila_engine.gradients.layers import LeftOut, Trace
+from orfila_engine.gradients.objectives import Objective
+from orfila_engine.progress import Progress, part, quiet
+
+BATCH_SIZE = 64
+BATCH_SIZE_CUDA = 256
+MAX_FAN = 16_384
+"""A layer with more inputs or outputs is left out: its Kronecker factor alone would take gigabytes."""
+_MAX_GRADIENTS = {"cpu": 2**27, "cuda": 2**29}
+"""Numbers in one layer's per-example gradients of a batch."""
+
+
+@dataclass(frozen=True)
+class EkfacSpec:
+    """Everything, beside model and data, that decides the factors."""
+
+    damping: float = 0.1
+    """Added to each layer's eigenvalues, as a share of their mean (Kronfluence's heuristic, Grosse 2023)."""
+    labels: Literal["sampled", "all"] = "sampled"
+    """One label drawn from the prediction for each image, or every label weighted with its probability: the exact
+    expectation, at as many backward passes as there are classes."""
+    n_images: int = 10_000
+    """At most so many images, drawn at random, estimate the factors; influence is computed for all of them."""
+    seed: int = 0
+    """Of the drawn labels and images."""
+
+    def __post_init__(self) -> None:
+        if not self.damping > 0:
+            raise ValueError(f"damping is {self.damping}; it must be positive (0.1 is usual)")
+        if self.labels not in ("sampled", "all"):
+            raise ValueError(f"labels is '{self.labels}'; use sampled or all")
+        if self.n_images < 1:
+            raise ValueError(f"n_images is {self.n_images}; the factors need at least one image")
+
+
+@dataclass(frozen=True)
+class LayerFactors:
+    """The factors of one layer. g groups, O outputs and I input coordinates of a group (see `contraction`)."""
+
+    input_basis: Tensor
+    """U [g, I, I], eigenvectors in columns."""
+    output_basis: Tensor
+    """V [g, O, O]"""
+    eigenvalues: Tensor
+    """Lambda [g, O, I], corrected."""
+
+    def damped(self, damping: float) -> Tensor:
+        """Lambda + damping times its mean, [g, O, I]; 1 for a layer that no image has a gradient in."""
+        level = float(self.eigenvalues.mean())
+        return self.eigenvalues + damping * level if level > 0 else torch.ones_like(self.eigenvalues)
+
+    def rotate(self, gradients: Tensor) -> Tensor:
+        """[..., g, O, I] into the eigenbasis."""
+        return self.output_basis.mT @ gradients @ self.input_basis
+
+    def rotate_back(self, rotated: Tensor) -> Tensor:
+        """[..., g, O, I] from the eigenbasis."""
+        return self.output_basis @ rotated @ self.input_basis.mT
+
+
+@dataclass(frozen=True)
+class EkfacFactors:
+    """The factors of a model, and the hooked copy of it that gradients are taken from."""
+
+    spec: EkfacSpec
+    hooked: HookedModel = field(repr=False)
+    layers: dict[str, LayerFactors] = field(repr=False)
+    """By layer name, in the order of execution."""
+
+    @property
+    def left_out(self) -> tuple[LeftOut, ...]:
+        """Parameters that have no part (normalisation and the like), and why."""
+        return self.hooked.left_out
+
+    def contraction(self, layer: HookedLayer) -> Contraction:
+        """The sums over positions of a layer."""
+        return Contraction(layer, self.hooked.dtype)
+
+    def inverse_product(self, gradient: Mapping[str, Tensor], damping: float | None = None) -> dict[str, Tensor]:
+        """F^-1 g in parameter space.
+
+        gradient: by the names of `model.named_parameters()`, each of its parameter's shape. Parameters that the factors
+        do not cover (normalisation and the like) come back as they are. damping: see `EkfacSpec`; the spec's by
+        default.
+
+        Raises ValueError when a layer's weight is given without its bias.
+        """
+        damping = self.spec.damping if damping is None else damping
+        out = dict(gradient)
+        for layer in self.hooked.layers:
+            if layer.weight not in gradient:
+                continue
+            factors, contraction = self.layers[layer.name], self.contraction(layer)
+            weight = gradient[layer.weight]
+            bias = None if layer.bias is None else gradient.get(layer.bias)
+            packed = contraction.pack(weight, bias).to(factors.eigenvalues)
+            solved = factors.rotate_back(factors.rotate(packed) / factors.damped(damping))
+            weight_, bias_ = contraction.unpack(solved)
+            out[layer.weight] = weight_.to(weight)
+            if layer.bias is not None and bias_ is not None:
+                out[layer.bias] = bias_.to(weight)
+        return out
+
+    def save(self, folder: Path) -> None:
+        """Write factors.safetensors and factors.json."""
+        tensors = {}
+        for name, layer in self.layers.items():
+            for key in ("input_basis", "output_basis", "eigenvalues"):
+                tensors[f"{name}/{key}"] = getattr(layer, key).cpu().contiguous()
+        save_file(tensors, folder / "factors.safetensors")
+        (folder / "factors.json").write_text(json.dumps(asdict(self.spec)))
+
+    @classmethod
+    def open(cls, folder: Path, model: nn.Module, card: ModelCard, device: str = "auto") -> EkfacFactors:
+        """Read what `save` wrote, for the same model. Raises ValueError when the files are not those of this model."""
+        try:
+            spec = EkfacSpec(**json.loads((folder / "factors.json").read_text()))
+            tensors = load_file(folder / "factors.safetensors")
+            hooked = hook(model, card, device)
+            layers = {
+                layer.name: LayerFactors(
+                    *(tensors[f"{layer.name}/{k}"].to(hooked.device) for k in ("input_basis", "output_basis")),
+                    tensors[f"{layer.name}/eigenvalues"].to(hooked.device),
+                )
+                for layer in hooked.layers
+            }
+        except (OSError, KeyError, TypeError) as error:
+            raise ValueError(f"{folder} holds no EK-FAC factors of this model ({error}); make them again") from error
+        return cls(spec, hooked, layers)
+
+
+def hook(model: nn.Module, card: ModelCard, device: str = "auto") -> HookedModel:
+    """A model prepared for EK-FAC: every Conv2d and Linear layer that is not too wide."""
+    return HookedModel(model, (card.channels, *card.input_size), select_device(device), _narrow)
+
+
+def _narrow(names: Sequence[str], _traces: dict[str, Trace], model: nn.Module) -> tuple[list[str], str]:
+    weights = {name: model.get_parameter(f"{name}.weight") for name in names}
+    why = f"EK-FAC takes layers of at most {MAX_FAN:,} inputs and outputs"
+    return [name for name, w in weights.items() if max(len(w), w[0].numel()) <= MAX_FAN], why
+
+
+def fit_factors(
+    model: nn.Module,
+    card: ModelCard,
+    pixels: NDArray[np.uint8],
+    spec: EkfacSpec | None = None,
+    *,
+    device: str = "auto",
+    batch_size: int | None = None,
+    progress: Progress = quiet,
+) -> EkfacFactors:
+    """Estimate the factors of a model from training images, uint8 [n, H, W, C] of the card's size.
+
+    The labels drawn do not depend on the batch size. Raises ValueError when a layer's second moments are not finite;
+    whatever `progress` raises passes through.
+    """
+    spec = spec or EkfacSpec()
+    hooked = hook(model, card, device)
+    rows = _drawn_images(len(pixels), spec)
+    images = _Images(hooked, card, pixels, rows, batch_size or batch_size_for(hooked))
+    bases = _fit_bases(images, spec, part(progress, 0, 0.45))
+    return _fit_eigenvalues(images, spec, bases, part(progress, 0.5, 1.0))
+
+
+def batch_size_for(hooked: HookedModel) -> int:
+    """Images in one pass, such that the per-example gradients of the largest layer stay within bounds."""
+    usual = BATCH_SIZE_CUDA if hooked.device.type == "cuda" else BATCH_SIZE
+    largest = max(layer.fan_in * layer.fan_out for layer in hooked.layers)
+    return max(1, min(usual, _MAX_GRADIENTS.get(hooked.device.type, 2**27) // largest))
+
+
+@dataclass(frozen=True)
+class _Images:
+    """Training images in batches."""
+
+    hooked: HookedModel
+    card: ModelCard
+    pixels: NDArray[np.uint8]
+    rows: NDArray[np.int64]
+    batch_size: int
+
+    def __iter__(self) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
+        for start in range(0, len(self.rows), self.batch_size):
+            rows = self.rows[start : start + self.batch_size]
+            yield rows, normalise(to_tensor(self.pixels[rows]).to(self.hooked.device), self.card)
+
+
+def _fit_bases(images: _Images, spec: EkfacSpec, progress: Progress) -> dict[str, tuple[Tensor, Tensor]]:
+    """Layer name -> (U [g, I, I], V [g, O, O])."""
+    hooked = images.hooked
+    contractions = {layer.name: Contraction(layer, hooked.dtype) for layer in hooked.layers}
+    moments: dict[str, list[Tensor]] = {
+        name: [
+            torch.zeros(c.groups, size, size, dtype=hooked.dtype, device=hooked.device)
+            for size in (c.inputs, c.outputs)
+        ]
+        for name, c in contractions.items()
+    }
+    drawn, done = uniforms(spec.seed, "bases", len(images.pixels)), 0
+    for rows, x in images:
+        for number, (objective, labels) in enumerate(_drawn_objectives(images, spec, drawn, rows)):
+
+            def receive(layer: HookedLayer, a: Tensor, b: Tensor, first: bool = number == 0) -> None:
+                contraction = contractions[layer.name]
+                if first:  # the inputs do not depend on the label
+                    moments[layer.name][0] += contraction.input_moment(a)
+                moments[layer.name][1] += contraction.output_moment(b)
+
+            hooked.run(x, labels, objective, receive)
+        done += len(rows)
+        progress("second moments of activations and gradients", done / len(images.rows))
+    scales = {layer.name: layer.scale for layer in hooked.layers}
+    return {name: _bases(*both, scales[name], name) for name, both in moments.items()}
+
+
+def _bases(inputs: Tensor, outputs: Tensor, scale: Tensor | None, name: str) -> tuple[Tensor, Tensor]:
+    """Eigenvectors of both second moments, in float64 and then in the moments' dtype.
+
+    scale: from the gradient at the folded output, which was summed, to the gradient at the layer's own output.
+    """
+    if scale is not None:
+        by_group = scale.view(outputs.shape[0], -1)
+        outputs = outputs * by_group[:, :, None] * by_group[:, None, :]
+    bases = []
+    for moment in (inputs, outputs):
+        if not bool(torch.isfinite(moment).all()):
+            raise ValueError(
+                f"the second moments of layer '{name}' are not finite: the model overflows on some image; "
+                "use a checkpoint from before the training diverged"
+            )
+        bases.append(torch.linalg.eigh(moment.double()).eigenvectors.to(moment.dtype))
+    return bases[0], bases[1]
+
+
+def _fit_eigenvalues(
+    images: _Images, spec: EkfacSpec, bases: dict[str, tuple[Tensor, Tensor]], progress: Progress
+) -> EkfacFactors:
+    hooked = images.hooked
+    contractions = {layer.name: Contraction(layer, hooked.dtype) for layer in hooked.layers}
+    scaled = {layer.name: scaled_basis(layer, bases[layer.name][1]) for layer in hooked.layers}
+    sums = {n: torch.zeros(c.shape, dtype=hooked.dtype, device=hooked.device) for n, c in contractions.items()}
+    drawn, done = uniforms(spec.seed, "eigenvalues", len(images.pixels)), 0
+    for rows, x in images:
+        for objective, labels in _drawn_objectives(images, spec, drawn, rows):
+
+            def rotated(layer: HookedLayer, a: Tensor, b: Tensor, n: int = len(rows)) -> Tensor:
+                return contractions[layer.name].rotated(a, b, n, bases[layer.name][0], scaled[layer.name])
+
+            def add(layer: HookedLayer, each: Tensor) -> None:
+                sums[layer.name] += each.square().sum(0)
+
+            collect(hooked, x, labels, objective, rotated, add)
+        done += len(rows)
+        progress("corrected eigenvalues", done / len(images.rows))
+    layers = {n: LayerFactors(*bases[n], total / len(images.rows)) for n, total in sums.items()}
+    return EkfacFactors(spec, hooked, layers)
+
+
+def collect(
+    hooked: HookedModel,
+    x: Tensor,
+    labels: Tensor,
+    objective: Objective,
+    form: Callable[[HookedLayer, Tensor, Tensor], Tensor],
+    use: Callable[[HookedLayer, Tensor], None],
+) -> None:
+    """One pass over a batch that hands on each layer's per-example gradients once they are whole.
+
+    form(layer, input, output gradient) -> per-example gradients [N, ...]; use(layer, gradients [N, ...]). A module that
+    is called several times has the sum over its calls as its gradient; only for such modules is anything held until
+    the end of the pass.
+    """
+    held: dict[str, Tensor] = {}
+
+    def receive(layer: HookedLayer, a: Tensor, b: Tensor) -> None:
+        each = form(layer, a, b)
+        if layer.n_calls == 1:
+            use(layer, each)
+        else:
+            held[layer.name] = held[layer.name] + each if layer.name in held else each
+
+    hooked.run(x, labels, objective, receive)
+    for layer in hooked.layers:
+        if layer.name in held:
+            use(layer, held[layer.name])
+
+
+def scaled_basis(layer: HookedLayer, output_basis: Tensor) -> Tensor:
+    """V with the folded scale, so that V^T turns gradients at the folded output; [g, O, O]."""
+    if layer.scale is None:
+        return output_basis
+    return layer.scale.view(output_basis.shape[0], -1, 1) * output_basis
+
+
+def _drawn_images(n: int, spec: EkfacSpec) -> NDArray[np.int64]:
+    if n <= spec.n_images:
+        return np.arange(n)
+    generator = np.random.Generator(np.random.Philox(key=_key(spec.seed, "images")))
+    return np.sort(generator.choice(n, spec.n_images, replace=False))
+
+
+def _drawn_objectives(
+    images: _Images, spec: EkfacSpec, drawn: NDArray[np.float64], rows: NDArray[np.int64]
+) -> Iterator[tuple[Objective, Tensor]]:
+    """The losses of one batch whose gradients' second moments are the Fisher, each with its `labels`.
+
+    drawn: [n] a number in [0, 1) for each image, that draws its label.
+    """
+    if spec.labels == "all":
+        for label in range(len(images.card.classes)):
+            yield _weighted_by_probability, torch.full((len(rows),), label)
+    else:
+        yield _sampled, torch.from_numpy(drawn[rows])
+
+
+def uniforms(seed: int, purpose: str, n: int) -> NDArray[np.float64]:
+    """n numbers in [0, 1), the i-th always the same whatever n is: raw bits of Philox (Salmon 2011)."""
+    words = np.random.Philox(key=_key(seed, purpose)).random_raw(n)
+    return np.asarray((words >> np.uint64(11)) * 2.0**-53)
+
+
+def _key(seed: int, purpose: str) -> int:
+    return int.from_bytes(hashlib.sha256(f"ekfac\0{seed}\0{purpose}".encode()).digest()[:16], "little")
+
+
+def _sampled(logits: Tensor, uniform: Tensor) -> Tensor:
+    """Cross-entropy [N] with labels drawn from the prediction by inversion of its distribution function."""
+    reached = logits.detach().double().softmax(1).cumsum(1)
+    labels = (reached <= uniform.double()[:, None] * reached[:, -1:]).sum(1)
+    return F.cross_entropy(logits, labels.clamp_max(logits.shape[1] - 1), reduction="none")
+
+
+def _weighted_by_probability(logits: Tensor, labels: Tensor) -> Tensor:
+    """sqrt(p_y) times cross-entropy, so that second moments are weighted with p_y."""
+    weight = logits.detach().softmax(1).gather(1, labels[:, None]).squeeze(1).sqrt()
+    return weight * F.cross_entropy(logits, labels, reduction="none")
