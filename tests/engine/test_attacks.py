@@ -12,9 +12,11 @@ from orfila_engine.data import PackedDataset
 RNG = np.random.default_rng(0)
 IMAGES = RNG.integers(0, 256, (300, 16, 16, 3), dtype=np.uint8)
 LABELS = np.arange(300) % 5
+PLANTED = [name for name in attacks.names() if name != "witches-brew"]
+"""All but the one that needs models."""
 
 
-@pytest.mark.parametrize("name", attacks.names())
+@pytest.mark.parametrize("name", PLANTED)
 def test_an_attack_is_a_pure_function_of_its_seed(name: str) -> None:
     attack = attacks.make(name, rate=0.1)
     before = IMAGES.copy()
@@ -26,7 +28,7 @@ def test_an_attack_is_a_pure_function_of_its_seed(name: str) -> None:
 
 
 VARIANTS: list[tuple[str, dict[str, object]]] = [
-    *((name, {}) for name in attacks.names()),
+    *((name, {}) for name in PLANTED),
     ("badnet", {"all_to_one": True}),
     ("label-flip", {"random": True}),
 ]
@@ -49,7 +51,7 @@ def test_only_the_poison_changes(name: str, settings: dict[str, object]) -> None
     assert not np.any(same_image & same_label)
 
 
-@pytest.mark.parametrize("name", [n for n in attacks.names() if n != "label-flip"])
+@pytest.mark.parametrize("name", [n for n in PLANTED if n != "label-flip"])
 def test_triggers_are_on_the_poison_and_aim_at_the_target(name: str) -> None:
     planted = attacks.make(name, rate=0.1).plant(IMAGES, LABELS, 5, 0)
     assert planted.has_trigger
@@ -158,7 +160,7 @@ def test_impossible_attacks_are_refused(options: dict[str, Any], sentence: str) 
         attacks.make(**({"name": "badnet"} | options)).plant(IMAGES, LABELS, 5, 0)
 
 
-@pytest.mark.parametrize("name", attacks.names())
+@pytest.mark.parametrize("name", PLANTED)
 def test_labels_outside_the_classes_are_refused(name: str) -> None:
     with pytest.raises(ValueError, match=r"0\.\.3.*0 to 4"):
         attacks.make(name, rate=0.1).plant(IMAGES, LABELS, 4, 0)

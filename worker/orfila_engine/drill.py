@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score
 
-from orfila_engine.attacks import Attack, Planted
+from orfila_engine.attacks import Attack, Planted, WitchesBrew
 from orfila_engine.data import PackedDataset
 from orfila_engine.fingerprint import build_index
 from orfila_engine.investigation import Investigation, investigate
@@ -57,7 +57,7 @@ def detection(truth: NDArray[np.int64], flagged: NDArray[np.int64]) -> Detection
 
 def run(
     packed: PackedDataset,
-    attack: Attack,
+    attack: Attack | WitchesBrew,
     *,
     out_dir: Path,
     architecture: str,

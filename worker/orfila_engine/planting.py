@@ -7,7 +7,6 @@ a training that was stopped goes on from its last epoch.
 from __future__ import annotations
 
 import csv
-import hashlib
 import json
 import shutil
 import time
@@ -21,7 +20,8 @@ from PIL import Image
 from torch import nn
 
 from orfila_engine.architectures import ModelCard, load_model, save_model
-from orfila_engine.attacks import Attack, Planted
+from orfila_engine.attacks import Attack, Planted, WitchesBrew
+from orfila_engine.brewing import brew, digest_of
 from orfila_engine.data import PackedDataset, pack
 from orfila_engine.data.derive import Replaced
 from orfila_engine.evaluation import Evaluation, evaluate
@@ -96,7 +96,7 @@ def triggered_test(packed: PackedDataset, planted: Planted) -> tuple[NDArray[np.
 
 def plant_and_train(
     packed: PackedDataset,
-    attack: Attack,
+    attack: Attack | WitchesBrew,
     *,
     out_dir: Path,
     architecture: str,
@@ -104,6 +104,7 @@ def plant_and_train(
     seed: int = 0,
     augment: bool = False,
     n_affected: int = 1,
+    surrogates: Path | None = None,
     device: str = "auto",
     progress: Progress = quiet,
 ) -> PoisonedModel:
@@ -113,6 +114,8 @@ def plant_and_train(
     affected-N.png · planting.json (written last: settings, poison success rate, accuracy).
 
     augment: off by default; it keeps a planted patch from taking hold within few epochs.
+    surrogates: folder for the attacker's models of Witches' Brew, which drills over one data set may share; a folder in
+    `out_dir` by default.
 
     Raises ValueError when the attack does not fit the data. A poison that fools the model nowhere is no error here.
     """
@@ -124,10 +127,26 @@ def plant_and_train(
         "seed": seed,
         "augment": augment,
     }
-    planted = attack.plant(*packed.train, len(packed.classes), seed)
+    began = 0.0
+    if isinstance(attack, WitchesBrew):
+        began = 0.6
+        planted = brew(
+            packed,
+            attack,
+            out_dir=out_dir,
+            surrogates=surrogates or out_dir / "surrogates",
+            architecture=architecture,
+            epochs=epochs,
+            seed=seed,
+            augment=augment,
+            device=device,
+            progress=part(progress, 0.0, began),
+        )
+    else:
+        planted = attack.plant(*packed.train, len(packed.classes), seed)
     found = _finished(out_dir, settings)
     if found is None:
-        found = _train(packed, planted, out_dir, settings, device, progress)
+        found = _train(packed, planted, out_dir, settings, device, part(progress, began, 1.0))
     poisoned, about = found
     model, card = load_model(out_dir / "model.safetensors")
     images, labels = triggered_test(packed, planted)
@@ -165,8 +184,7 @@ def _train(
     progress("planting the poison", 0.0)
     poisoned = write_poisoned(packed, planted, out_dir / "data")
     _write_truth(out_dir / "truth.csv", poisoned, planted)
-    key = hashlib.sha256(json.dumps(settings, sort_keys=True).encode()).hexdigest()[:12]
-    checkpoints = out_dir / f"checkpoint-{key}"
+    checkpoints = out_dir / f"checkpoint-{digest_of(settings)}"
     trained = train(
         settings["architecture"],
         poisoned,

@@ -12,10 +12,11 @@ from orfila_engine.attacks.label_flip import LabelFlip
 from orfila_engine.attacks.sinusoid import Sinusoid
 from orfila_engine.attacks.smooth import Smooth
 from orfila_engine.attacks.warp import Warp
+from orfila_engine.attacks.witches_brew import WitchesBrew
 
-_AnyAttack = BadNet | Smooth | Blended | Sinusoid | Warp | LabelFlip
+_AnyAttack = BadNet | Smooth | Blended | Sinusoid | Warp | LabelFlip | WitchesBrew
 _ATTACKS: dict[str, type[_AnyAttack]] = {
-    attack.name: attack for attack in (BadNet, Smooth, Blended, Sinusoid, Warp, LabelFlip)
+    attack.name: attack for attack in (BadNet, Smooth, Blended, Sinusoid, Warp, LabelFlip, WitchesBrew)
 }
 
 
@@ -30,8 +31,10 @@ def options(name: str) -> list[str]:
     return [f.name for f in fields(_known(name)) if f.name not in common]
 
 
-def make(name: str, *, rate: float, source: int | None = None, target: int | None = None, **settings: Any) -> Attack:
-    """The attack of a name.
+def make(
+    name: str, *, rate: float, source: int | None = None, target: int | None = None, **settings: Any
+) -> Attack | WitchesBrew:
+    """The attack of a name. All but Witches' Brew, which needs models, are planted by `Attack.plant`.
 
     rate: share of all training images that become poison. source: victim class; None takes the attack's default.
     target: the label that victims shall receive; None chooses by seed. settings: see `options`.
@@ -64,6 +67,7 @@ __all__ = [
     "Sinusoid",
     "Smooth",
     "Warp",
+    "WitchesBrew",
     "make",
     "names",
     "options",

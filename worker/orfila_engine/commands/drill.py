@@ -11,7 +11,9 @@ from rich.table import Table
 
 from orfila_engine import attacks
 from orfila_engine.commands.common import open_data, progress_bar
+from orfila_engine.data import PackedDataset
 from orfila_engine.drill import investigate_planted, plant_and_train
+from orfila_engine.investigation import affected_from_test
 from orfila_engine.progress import part
 from orfila_engine.report import write_report
 
@@ -33,6 +35,22 @@ def drill(
     strength: Annotated[
         float | None, typer.Option(help="warp: mean shift in pixels, of pictures 32 pixels high. Default: 1.5.")
     ] = None,
+    eps: Annotated[
+        float | None, typer.Option(help="witches-brew: most that a pixel changes, of 255 grey levels. Default: 16.")
+    ] = None,
+    steps: Annotated[int | None, typer.Option(help="witches-brew: steps of each restart. Default: 250.")] = None,
+    restarts: Annotated[
+        int | None, typer.Option(help="witches-brew: random starts, of which the best match is kept. Default: 1.")
+    ] = None,
+    ensemble: Annotated[
+        int | None, typer.Option(help="witches-brew: models of the attacker to craft on, each trained. Default: 1.")
+    ] = None,
+    victim: Annotated[
+        int | None, typer.Option(help="witches-brew: the test image to aim at, by index. Default: by seed.")
+    ] = None,
+    surrogates: Annotated[
+        Path | None, typer.Option(help="witches-brew: folder for the attacker's models, to share between drills.")
+    ] = None,
     arch: Annotated[str, typer.Option(help="Architecture to train.")] = "resnet20-cifar",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 20,
     augment: Annotated[
@@ -49,7 +67,18 @@ def drill(
     A model that lies in OUT already, trained with the same settings, is not trained again.
     """
     packed = open_data(data)
-    settings: dict[str, Any] = {"all_to_one": all_to_one, "random": random, "strength": strength}
+    settings: dict[str, Any] = {
+        "all_to_one": all_to_one,
+        "random": random,
+        "strength": strength,
+        "eps": eps,
+        "steps": steps,
+        "restarts": restarts,
+        "ensemble": ensemble,
+        "victim": None if victim is None else _test_row(packed, victim),
+    }
+    if surrogates is not None and attack != attacks.WitchesBrew.name:
+        raise ValueError(f"--surrogates belongs to {attacks.WitchesBrew.name}; leave it out")
     planned = attacks.make(
         attack,
         rate=rate,
@@ -67,6 +96,7 @@ def drill(
             seed=seed,
             augment=augment,
             n_affected=affected,
+            surrogates=surrogates,
             device=device,
             progress=part(progress, 0.0, 1.0 if train_only else 0.6),
         )
@@ -112,6 +142,12 @@ def _print_finding(report: dict[str, Any]) -> None:
 
 def _share(value: float | None) -> str:
     return "none" if value is None else f"{value:.3f}"
+
+
+def _test_row(packed: PackedDataset, index: int) -> int:
+    """Row among the test images of the image with an `index`."""
+    affected_from_test(packed, index)
+    return index - packed.n_train
 
 
 def _class(name: str | None, classes: tuple[str, ...]) -> int | None:
