@@ -40,6 +40,10 @@ class Whitening:
             torch.matmul(vectors[:, columns], inverse, out=out[:, columns])
         return out
 
+    def inverses(self) -> list[Tensor]:
+        """L_l^-1 of each layer, float32 [K_l, K_l]."""
+        return [inverse for _, inverse in self._inverse]
+
 
 def factorise(grams: dict[str, Tensor], n: int, layers: Sequence[IndexedLayer], damping: float) -> dict[str, Tensor]:
     """Layer name -> lower Cholesky factor L_l of the mean Gram matrix plus damping, float64 [K_l, K_l].
