@@ -224,7 +224,7 @@ def _self_influence(
             piece = whitening.whiten(torch.from_numpy(block[low : low + BLOCK]).float())
             lengths[at][low : low + len(piece)] = torch.linalg.vector_norm(piece, dim=1).numpy()
         progress("measuring self-influence", at.stop / len(rows))
-    return np.square(lengths * scales)
+    return np.asarray(np.square(lengths * scales))
 
 
 def _check(card: ModelCard, pixels: NDArray[np.uint8], labels: NDArray[np.int64], start: int, stop: int) -> None:
