@@ -15,7 +15,9 @@ from starlette.middleware import Middleware
 
 import orfila.audit.endpoints
 import orfila.cases.endpoints
+import orfila.comparisons.endpoints
 import orfila.datasets.endpoints
+import orfila.drills.endpoints
 import orfila.events.endpoints
 import orfila.figures.endpoints
 import orfila.identity.endpoints
@@ -51,6 +53,8 @@ PROTECTED = (
     orfila.figures.endpoints.router,
     orfila.review.endpoints.router,
     orfila.remedies.endpoints.router,
+    orfila.comparisons.endpoints.router,
+    orfila.drills.endpoints.router,
     orfila.jobs.endpoints.router,
     orfila.events.endpoints.router,
     orfila.audit.endpoints.router,

@@ -153,3 +153,12 @@ def scores(store: BlobStore, sha256: str) -> Scores:
 def json_file(store: BlobStore, sha256: str) -> Any:
     """A JSON blob."""
     return json.loads(store.local_path(sha256).read_bytes())
+
+
+@lru_cache(maxsize=4)
+def comparison_flags(store: BlobStore, sha256: str) -> dict[str, NDArray[np.bool_]]:
+    """Detector -> [n] whether it flags each training image, of a comparison.parquet."""
+    path = store.local_path(sha256)
+    names = [n for n in pq.read_schema(path).names if n.endswith(":flagged")]
+    table = pq.read_table(path, columns=names)
+    return {n.removesuffix(":flagged"): table.column(n).to_numpy(zero_copy_only=False).astype(bool) for n in names}

@@ -13,12 +13,24 @@ from sqlalchemy.orm import Session
 
 from orfila.cases import service as cases
 from orfila.cases.models import Case
+from orfila.comparisons import service as comparisons
+from orfila.comparisons.models import Comparison
 from orfila.datasets import service as datasets
 from orfila.datasets.models import Dataset
+from orfila.drills import service as drills
+from orfila.drills.models import Drill
 from orfila.errors import NotFound
 from orfila.indexes import service as indexes
 from orfila.indexes.models import FingerprintIndex
-from orfila.jobs.contracts import IndexResult, IngestResult, InvestigateResult, ModelCheckResult, RemedyResult
+from orfila.jobs.contracts import (
+    CompareResult,
+    DrillResult,
+    IndexResult,
+    IngestResult,
+    InvestigateResult,
+    ModelCheckResult,
+    RemedyResult,
+)
 from orfila.jobs.models import Job
 from orfila.models import service as models
 from orfila.models.models import ClassifierModel
@@ -116,10 +128,44 @@ class _Remedy(Outcome):
         remedies.restarted(session, session.get_one(Remedy, job.subject_id))
 
 
+class _Drill(Outcome):
+    def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
+        drills.succeeded(session, store, session.get_one(Drill, job.subject_id), DrillResult.model_validate(result))
+
+    def failed(self, session: Session, job: Job, sentence: str) -> None:
+        drills.failed(session, session.get_one(Drill, job.subject_id), sentence)
+
+    def cancelled(self, session: Session, job: Job) -> None:
+        drills.cancelled(session, session.get_one(Drill, job.subject_id))
+
+    def restarted(self, session: Session, job: Job) -> None:
+        drills.restarted(session, session.get_one(Drill, job.subject_id))
+
+
+class _Compare(Outcome):
+    def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
+        comparisons.succeeded(session, self._comparison(session, job), CompareResult.model_validate(result))
+
+    def failed(self, session: Session, job: Job, sentence: str) -> None:
+        comparisons.failed(session, self._comparison(session, job), sentence)
+
+    def cancelled(self, session: Session, job: Job) -> None:
+        comparisons.cancelled(session, self._comparison(session, job))
+
+    def restarted(self, session: Session, job: Job) -> None:
+        comparisons.restarted(session, self._comparison(session, job))
+
+    @staticmethod
+    def _comparison(session: Session, job: Job) -> Comparison:
+        return session.get_one(Comparison, job.spec["comparison_id"])
+
+
 OUTCOMES: dict[str, Outcome] = {
     "ingest": _Ingest(),
     "model_check": _ModelCheck(),
     "index": _Index(),
     "investigate": _Investigate(),
     "remedy": _Remedy(),
+    "drill": _Drill(),
+    "compare": _Compare(),
 }

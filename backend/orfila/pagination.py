@@ -5,16 +5,13 @@ from __future__ import annotations
 import base64
 import binascii
 import json
-from collections.abc import Callable
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Protocol, TypeVar
 
 from sqlalchemy import Select, tuple_
-from sqlalchemy.orm import InstrumentedAttribute, Session
+from sqlalchemy.orm import Mapped, Session
 
 from orfila.errors import BadRequest
-
-Row = TypeVar("Row")
 
 
 def encode_cursor(values: list[Any]) -> str:
@@ -41,16 +38,20 @@ def _bad() -> BadRequest:
     return BadRequest("The cursor is not one that this list gave; start again without it.", code="bad_cursor")
 
 
+class Dated(Protocol):
+    """A row with an id and the moment it was made."""
+
+    id: Mapped[str]
+    created_at: Mapped[datetime]
+
+
+DatedRow = TypeVar("DatedRow", bound=Dated)
+
+
 def newest_first(
-    session: Session,
-    query: Select[Row],
-    created_at: InstrumentedAttribute[datetime],
-    row_id: InstrumentedAttribute[str],
-    cursor: str | None,
-    limit: int,
-    key: Callable[[Row], tuple[datetime, str]],
-) -> tuple[list[Row], str | None]:
-    """One page of rows, newest first, and the cursor of the next page (None on the last)."""
+    session: Session, query: Select[DatedRow], row: type[DatedRow], cursor: str | None, limit: int
+) -> tuple[list[DatedRow], str | None]:
+    """One page of a query for rows of a table, newest first, and the cursor of the next page (None on the last)."""
     if cursor is not None:
         at, last = decode_cursor(cursor, (str, str))
         try:
@@ -59,9 +60,9 @@ def newest_first(
             raise _bad() from error
         if moment.tzinfo is None:
             raise _bad()
-        query = query.where(tuple_(created_at, row_id) < tuple_(moment, last))
-    rows = list(session.scalars(query.order_by(created_at.desc(), row_id.desc()).limit(limit + 1)))
+        query = query.where(tuple_(row.created_at, row.id) < tuple_(moment, last))
+    rows = list(session.scalars(query.order_by(row.created_at.desc(), row.id.desc()).limit(limit + 1)))
     if len(rows) <= limit:
         return rows, None
-    at_last, id_last = key(rows[limit - 1])
-    return rows[:limit], encode_cursor([at_last.isoformat(), id_last])
+    end = rows[limit - 1]
+    return rows[:limit], encode_cursor([end.created_at.isoformat(), end.id])

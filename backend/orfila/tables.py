@@ -7,7 +7,9 @@ from orfila.db import Base
 PARTS = (
     "audit",
     "cases",
+    "comparisons",
     "datasets",
+    "drills",
     "events",
     "idempotency",
     "identity",
@@ -17,6 +19,7 @@ PARTS = (
     "projects",
     "remedies",
     "review",
+    "sweeps",
     "uploads",
 )
 

@@ -10,11 +10,13 @@ from sqlalchemy.orm import Session
 
 from orfila import columns, pictures
 from orfila.cases import schemas
+from orfila.cases.models import Case
 from orfila.datasets import images
 from orfila.datasets.models import Dataset
 from orfila.errors import Conflict, Unprocessable
 from orfila.identity.subject import Subject
 from orfila.jobs.contracts import AffectedSpec
+from orfila.projects.access import require_of
 from orfila.storage import BlobStore
 from orfila.uploads import service as uploads
 
@@ -33,13 +35,21 @@ def resolve(
     store: BlobStore,
     dataset: Dataset,
     predictions: columns.Predictions,
+    triggered: Dataset | None,
     sources: list[schemas.AffectedSource],
 ) -> list[Resolved]:
-    """Look every source up. Raises Unprocessable for an index that is no test image, or a picture that is none."""
+    """Look every source up. triggered: the case's set of images known to carry the trigger, if it has one.
+
+    Raises Unprocessable for an index that is no test image, or a picture that is none.
+    """
     resolved = []
     for number, source in enumerate(sources):
         if source.test_index is not None:
             resolved.append(_of_test_image(store, dataset, predictions, number, source.test_index))
+        elif source.triggered_index is not None:
+            resolved.append(_of_triggered(store, dataset, triggered, number, source.triggered_index))
+        elif source.of_case is not None:
+            resolved.append(_of_case(session, subject, dataset, number, source.of_case))
         else:
             resolved.append(_of_upload(session, subject, store, dataset, number, source))
     return resolved
@@ -92,6 +102,35 @@ def _of_test_image(
     )
 
 
+def _of_triggered(store: BlobStore, dataset: Dataset, triggered: Dataset | None, number: int, index: int) -> Resolved:
+    if triggered is None:
+        raise Unprocessable("Give triggered_dataset_id with an affected image by triggered_index.")
+    detail = images.detail(store, triggered, index)
+    spec = AffectedSpec(
+        number=number,
+        name=detail.name,
+        test_index=None,
+        image=store.put_bytes(images.pixels_png(store, triggered, index)),
+        true_label=dataset.classes.index(detail.label_name),
+    )
+    return Resolved(spec, _not_predicted_yet(spec))
+
+
+def _of_case(
+    session: Session, subject: Subject, dataset: Dataset, number: int, source: schemas.AffectedOfCase
+) -> Resolved:
+    case = session.get(Case, source.case_id)
+    require_of(session, subject, case.project_id if case else None, "read", "case")
+    assert case is not None, "require_of raises for an absent object"
+    if case.dataset_id != dataset.id:
+        raise Unprocessable("The other case is on another data set; give the picture itself.", code="other_dataset")
+    if source.number >= len(case.sources):
+        raise Unprocessable(f"Case {case.number} has {len(case.sources)} affected images, counted from 0.")
+    spec = AffectedSpec.model_validate(case.sources[source.number]).model_copy(update={"number": number})
+    image = schemas.AffectedImage.model_validate(case.affected[source.number]).model_copy(update={"number": number})
+    return Resolved(spec, image)
+
+
 def _of_upload(
     session: Session,
     subject: Subject,
@@ -109,18 +148,19 @@ def _of_upload(
     spec = AffectedSpec(
         number=number, name=upload.filename, test_index=None, image=upload.sha256, true_label=source.true_label
     )
-    return Resolved(
-        spec,
-        schemas.AffectedImage(
-            number=number,
-            name=upload.filename,
-            test_index=None,
-            true_label=source.true_label,
-            predicted=None,
-            confidence=None,
-            margin=None,
-            note=note,
-        ),
+    return Resolved(spec, _not_predicted_yet(spec, note))
+
+
+def _not_predicted_yet(spec: AffectedSpec, note: str = "") -> schemas.AffectedImage:
+    return schemas.AffectedImage(
+        number=spec.number,
+        name=spec.name,
+        test_index=None,
+        true_label=spec.true_label,
+        predicted=None,
+        confidence=None,
+        margin=None,
+        note=note,
     )
 
 

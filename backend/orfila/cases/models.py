@@ -32,6 +32,8 @@ class Case(Base):
     n_queries: Mapped[int]
     seed: Mapped[int]
     suspects: Mapped[str] = mapped_column(String(8))
+    engine: Mapped[str] = mapped_column(String(16), default="fingerprint")
+    rule: Mapped[str] = mapped_column(String(16), default="collapse")
     job_id: Mapped[str | None] = mapped_column(String(32))
     created_by: Mapped[str] = mapped_column(ForeignKey("users.id"))
     created_at: Mapped[datetime] = mapped_column(default=now)

@@ -6,17 +6,6 @@ from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
 from orfila.cases.models import Case
-from orfila.pagination import newest_first
-
-
-def page(
-    session: Session, project_id: str, state: str | None, cursor: str | None, limit: int
-) -> tuple[list[Case], str | None]:
-    """A page of a project's cases, newest first."""
-    query = select(Case).where(Case.project_id == project_id)
-    if state is not None:
-        query = query.where(Case.state == state)
-    return newest_first(session, query, Case.created_at, Case.id, cursor, limit, lambda c: (c.created_at, c.id))
 
 
 def next_number(session: Session, project_id: str) -> int:

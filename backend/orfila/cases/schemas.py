@@ -9,19 +9,30 @@ from orfila.schema_base import Request, Response, Sha256, Timestamp
 CaseState = Literal["scoring", "in_review", "repairing", "verified", "regressed", "failed", "archived"]
 EvidenceLevel = Literal["poisoning found", "weak evidence", "no evidence of poisoning"]
 Rule = Literal["collapse", "paper"]
+Engine = Literal["fingerprint", "ekfac"]
+
+
+class AffectedOfCase(Request):
+    """An affected image of a case that exists already."""
+
+    case_id: str
+    number: int = Field(ge=0)
 
 
 class AffectedSource(Request):
-    """Where an affected image comes from: a test image of the data set, or an uploaded picture."""
+    """Where an affected image comes from. Exactly one of the four places is given."""
 
     test_index: int | None = Field(None, description="`index` of a test image of the case's data set.")
     upload_id: str | None = Field(None, description="A finished upload with purpose `image`.")
+    triggered_index: int | None = Field(None, description="`index` of an image of the case's triggered data set.")
+    of_case: AffectedOfCase | None = Field(None, description="An affected image of another case on the same data set.")
     true_label: int | None = Field(None, description="What the picture really shows, if known (uploads only).")
 
     @model_validator(mode="after")
     def _one_source(self) -> "AffectedSource":
-        if (self.test_index is None) == (self.upload_id is None):
-            raise ValueError("give either test_index or upload_id")
+        places = (self.test_index, self.upload_id, self.triggered_index, self.of_case)
+        if sum(p is not None for p in places) != 1:
+            raise ValueError("give one of test_index, upload_id, triggered_index and of_case")
         return self
 
 
@@ -36,6 +47,12 @@ class CaseCreate(Request):
     suspects: Literal["label", "all"] = Field(
         "label", description="Suspect only training images that carry the predicted label, or all of them."
     )
+    engine: Engine = Field(
+        "fingerprint",
+        description="How influence is computed: `fingerprint` (random projections, K-FAC whitened, kept as an index) "
+        "or `ekfac` (exact gradients with the EK-FAC inverse, computed for each case).",
+    )
+    rule: Rule = Field("collapse", description="What decides the flagged set; the scores of both rules are kept.")
     triggered_dataset_id: str | None = Field(
         None, description="A data set of images known to carry the trigger, to measure the poison success rate (PSR)."
     )
@@ -122,6 +139,9 @@ class Case(Response):
     n_queries: int
     seed: int
     suspects: Literal["label", "all"]
+    engine: Engine
+    rule: Rule
+    drill_id: str | None = Field(description="The drill that made the case's model: its poison is known.")
     job_id: str | None
     created_by: str
     created_at: Timestamp

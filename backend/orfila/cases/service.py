@@ -26,6 +26,7 @@ from orfila.jobs.contracts import InvestigateResult, InvestigateSpec
 from orfila.models import service as models
 from orfila.models.models import ClassifierModel
 from orfila.projects.access import Permission, require, require_of
+from orfila.projects.listing import page_of
 from orfila.review import estimates
 from orfila.review import repository as verdicts
 from orfila.schema_base import Page
@@ -57,9 +58,8 @@ def list_cases(
     limit: int,
 ) -> Page[schemas.Case]:
     """A page of a project's cases, newest first."""
-    require(session, subject, project_id, "read")
-    rows, next_cursor = repository.page(session, project_id, state, cursor, limit)
-    return Page(items=[described(session, store, c) for c in rows], next_cursor=next_cursor)
+    where = [] if state is None else [Case.state == state]
+    return page_of(session, subject, Case, project_id, lambda c: described(session, store, c), cursor, limit, *where)
 
 
 @dataclass(frozen=True)
@@ -82,6 +82,7 @@ def _plan(session: Session, subject: Subject, store: BlobStore, project_id: str,
             code="cleansed_version",
         )
     models.check_fits(models.card_of(model), dataset)
+    triggered = None
     if body.triggered_dataset_id is not None:
         triggered = datasets.find_ready(session, subject, body.triggered_dataset_id)
         shapes = [(d.height, d.width, d.channels) for d in (triggered, dataset)]
@@ -93,7 +94,9 @@ def _plan(session: Session, subject: Subject, store: BlobStore, project_id: str,
                 else "The triggered images differ in size or channels from the data set's; give such images.",
                 code="triggered_set_differs",
             )
-    resolved = affected.resolve(session, subject, store, dataset, models.predictions_of(store, model), body.affected)
+    resolved = affected.resolve(
+        session, subject, store, dataset, models.predictions_of(store, model), triggered, body.affected
+    )
     affected.one_symptom(resolved, dataset.classes)
     return _Plan(model, dataset, resolved)
 
@@ -144,6 +147,8 @@ def create(
         n_queries=body.n_queries,
         seed=body.seed,
         suspects=body.suspects,
+        engine=body.engine,
+        rule=body.rule,
         created_by=subject.user_id,
         sources=[r.spec.model_dump(mode="json") for r in plan.affected],
         affected=[r.image.model_dump(mode="json") for r in plan.affected],
@@ -160,6 +165,8 @@ def create(
         n_queries=body.n_queries,
         seed=body.seed,
         suspects=body.suspects,
+        engine=body.engine,
+        rule=body.rule,
     )
     job = jobs.submit(
         session,
@@ -189,6 +196,8 @@ def create(
             "affected": [r.spec.name for r in plan.affected],
             "n_queries": body.n_queries,
             "seed": body.seed,
+            "engine": body.engine,
+            "rule": body.rule,
         },
         case_id=case.id,
     )
@@ -234,6 +243,8 @@ def scored(session: Session, case: Case, result: InvestigateResult) -> None:
         case.n_queries,
         case.seed,
         case.suspects,
+        case.engine,
+        case.rule,
     ]
     basis += [result.finding.parameters, result.finding.engine, __version__, result.files.get("scores.parquet")]
     case.result_digest = hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()
@@ -262,8 +273,10 @@ def scoring_retried(session: Session, case: Case) -> None:
 def described(session: Session, store: BlobStore, case: Case) -> schemas.Case:
     """A case as clients see it; its finding says what review has shown so far."""
     n_judged = verdicts.n_judged(session, case.id)
-    fields = {name: getattr(case, name) for name in schemas.Case.model_fields if name not in ("n_judged", "finding")}
+    found = ("n_judged", "finding", "drill_id")
+    fields = {name: getattr(case, name) for name in schemas.Case.model_fields if name not in found}
     fields["created_by"] = session.get_one(User, case.created_by).name
+    fields["drill_id"] = session.get_one(ClassifierModel, case.model_id).drill_id
     finding = schemas.Finding.model_validate(case.finding) if case.finding else None
     if finding is not None and n_judged:
         finding = _reviewed(session, store, case, finding, n_judged)

@@ -39,3 +39,5 @@ class Dataset(Base):
     removed: Mapped[str | None] = mapped_column(String(64))
     """SHA-256 of a .npy blob: sorted int32 indices of the training images left out of the parent."""
     n_removed: Mapped[int | None]
+    drill_id: Mapped[str | None] = mapped_column(String(32))
+    """The drill that made it, if one did."""

@@ -7,14 +7,8 @@ from sqlalchemy.orm import Session
 
 from orfila.cases.models import Case
 from orfila.datasets.models import Dataset
+from orfila.drills.models import Drill
 from orfila.models.models import ClassifierModel
-from orfila.pagination import newest_first
-
-
-def page(session: Session, project_id: str, cursor: str | None, limit: int) -> tuple[list[Dataset], str | None]:
-    """A page of a project's data sets, newest first."""
-    query = select(Dataset).where(Dataset.project_id == project_id)
-    return newest_first(session, query, Dataset.created_at, Dataset.id, cursor, limit, lambda d: (d.created_at, d.id))
 
 
 def user_of(session: Session, dataset_id: str) -> str | None:
@@ -27,6 +21,17 @@ def user_of(session: Session, dataset_id: str) -> str | None:
     )
     if case is not None:
         return f"the case '{case}'"
+    drill = session.scalar(
+        select(Drill.name).where(
+            or_(
+                Drill.dataset_id == dataset_id,
+                Drill.poisoned_dataset_id == dataset_id,
+                Drill.triggered_dataset_id == dataset_id,
+            )
+        )
+    )
+    if drill is not None:
+        return f"the drill '{drill}'"
     child = session.scalar(select(Dataset.name).where(Dataset.parent_id == dataset_id).limit(1))
     return f"the version '{child}'" if child is not None else None
 

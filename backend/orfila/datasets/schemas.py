@@ -73,6 +73,7 @@ class Dataset(Response):
     atlas: Atlas | None
     parent_id: str | None = Field(description="The version that this one was cleansed from.")
     n_removed: int | None
+    drill_id: str | None = Field(description="The drill that made this version, if one did.")
 
 
 class DatasetImage(Response):

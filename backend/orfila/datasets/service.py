@@ -19,6 +19,7 @@ from orfila.identity.subject import Subject
 from orfila.jobs import service as jobs
 from orfila.jobs.contracts import IngestResult, IngestSpec
 from orfila.projects.access import Permission, require, require_of
+from orfila.projects.listing import page_of
 from orfila.schema_base import Page
 from orfila.storage import BlobStore
 from orfila.uploads import service as uploads
@@ -46,9 +47,7 @@ def list_datasets(
     session: Session, subject: Subject, project_id: str, cursor: str | None, limit: int
 ) -> Page[schemas.Dataset]:
     """A page of a project's data sets, newest first."""
-    require(session, subject, project_id, "read")
-    rows, next_cursor = repository.page(session, project_id, cursor, limit)
-    return Page(items=[described(d) for d in rows], next_cursor=next_cursor)
+    return page_of(session, subject, Dataset, project_id, described, cursor, limit)
 
 
 def create(session: Session, subject: Subject, project_id: str, body: schemas.DatasetCreate) -> schemas.Dataset:
@@ -146,6 +145,17 @@ def ensure_cleansed(
         {"parent": parent.id, "removed": removed, "n_removed": len(indices)},
     )  # fmt: skip
     _tell(session, dataset)
+    return dataset
+
+
+def add_made(
+    session: Session, *, project_id: str, name: str, result: IngestResult, drill_id: str, created_by: str
+) -> Dataset:
+    """A data set that a drill made, ready at once."""
+    dataset = Dataset(id=new_id(), project_id=project_id, name=name, created_by=created_by, drill_id=drill_id)
+    session.add(dataset)
+    session.flush()
+    ingested(session, dataset, result)
     return dataset
 
 

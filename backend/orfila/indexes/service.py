@@ -18,13 +18,15 @@ from orfila.models import service as models
 from orfila.models.models import ClassifierModel
 from orfila.settings import Settings
 
+FORMAT = "orfila-index/2"
+"""Of the files, as the engine writes them: an index in an older format is built again."""
 SEED = 0
 """Of the projections. Cases choose their own seed for queries; the index is the same for all of them."""
 
 
 def key_of(model: ClassifierModel, dataset: Dataset) -> str:
     """Digest of everything that an index depends on: weights, card, data, parameters, code."""
-    parts = [model.sha256, model.card, dataset.digest, SEED, __version__]
+    parts = [model.sha256, model.card, dataset.digest, SEED, FORMAT, __version__]
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()
 
 
@@ -44,15 +46,7 @@ def ensure(
     if index is not None and index.state in ("building", "ready"):
         return index
     if index is None:
-        index = FingerprintIndex(
-            id=new_id(),
-            project_id=model.project_id,
-            key=key_of(model, dataset),
-            model_id=model.id,
-            dataset_id=dataset.id,
-            seed=SEED,
-        )
-        session.add(index)
+        index = _new(session, model, dataset)
     index.state = "building"
     step = settings.index_shard_images
     ranges = [{"start": s, "stop": min(s + step, dataset.n_train)} for s in range(0, dataset.n_train, step)]
@@ -76,6 +70,26 @@ def ensure(
     )
     index.job_id = job.id
     session.flush()
+    return index
+
+
+def add_built(session: Session, model: ClassifierModel, dataset: Dataset, result: IndexResult) -> FingerprintIndex:
+    """The index of a model that a drill made, built there already with the seed that every index has."""
+    index = _new(session, model, dataset)
+    built(session, index, result)
+    return index
+
+
+def _new(session: Session, model: ClassifierModel, dataset: Dataset) -> FingerprintIndex:
+    index = FingerprintIndex(
+        id=new_id(),
+        project_id=model.project_id,
+        key=key_of(model, dataset),
+        model_id=model.id,
+        dataset_id=dataset.id,
+        seed=SEED,
+    )
+    session.add(index)
     return index
 
 

@@ -8,7 +8,8 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from orfila.cases.schemas import AffectedImage, Finding
+from orfila.cases.schemas import AffectedImage, Engine, Finding, Rule
+from orfila.drills.schemas import DrillOutcome, OptionValue
 from orfila.models.schemas import ModelCard
 from orfila.remedies.schemas import Method, Verification
 
@@ -114,6 +115,8 @@ class InvestigateSpec(Contract):
     n_queries: int
     seed: int
     suspects: Literal["label", "all"]
+    engine: Engine = "fingerprint"
+    rule: Rule = "collapse"
 
 
 class InvestigateResult(Contract):
@@ -151,3 +154,57 @@ class RemedyResult(Contract):
     verification: Verification
     epochs: int
     learning_rate: float
+
+
+class DrillSpec(Contract):
+    """Plant a known poison in a copy of a pack, train on it, index, investigate, and score against the truth."""
+
+    drill_id: str
+    pack: Tree
+    attack: str
+    rate: float
+    source: int | None
+    target: int | None
+    options: dict[str, OptionValue]
+    architecture: str
+    epochs: int
+    seed: int
+    n_affected: int
+    n_queries: int
+
+
+class DrillResult(Contract):
+    """`poisoned` and `triggered` are packs with atlases; `index` is the model's over the poisoned pack.
+
+    triggered: the victims with the trigger on them; None for an attack without a trigger.
+    """
+
+    poisoned: IngestResult
+    triggered: IngestResult | None
+    truth: str = Field(description="SHA-256 of a .npy blob: sorted int32 indices of the poisoned training images.")
+    weights: str
+    check: ModelCheckResult
+    index: IndexResult
+    outcome: DrillOutcome
+
+
+class CompareSpec(Contract):
+    """Run detectors on the affected images of a case. The index is ready when this runs."""
+
+    comparison_id: str
+    index_id: str
+    weights: str
+    card: ModelCard
+    pack: Tree
+    affected: list[AffectedSpec]
+    predicted: int
+    n_queries: int
+    seed: int
+    detectors: list[str]
+
+
+class CompareResult(Contract):
+    """`files` holds comparison.parquet and comparison.json; `summary` is what the latter says."""
+
+    files: Tree
+    summary: dict[str, object]

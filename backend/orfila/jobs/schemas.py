@@ -6,7 +6,8 @@ from pydantic import Field
 
 from orfila.schema_base import Response, Timestamp
 
-JobKind = Literal["ingest", "model_check", "index", "investigate", "remedy"]
+JobKind = Literal["ingest", "model_check", "index", "investigate", "remedy", "drill", "sweep", "compare"]
+SubjectKind = Literal["dataset", "model", "case", "remedy", "drill", "sweep"]
 JobState = Literal["waiting", "queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
 LogLevel = Literal["info", "warning", "error"]
 ShardState = Literal["blocked", "queued", "running", "succeeded", "failed", "cancelled"]
@@ -27,7 +28,7 @@ class Shard(Response):
 class JobSubject(Response):
     """What the job is about."""
 
-    kind: Literal["dataset", "model", "case", "remedy"]
+    kind: SubjectKind
     id: str
     name: str
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -29,6 +29,9 @@ QUEUES: dict[str, str] = {
     "index": "gpu",
     "investigate": "interactive",
     "remedy": "gpu",
+    "drill": "gpu",
+    "sweep": "gpu",
+    "compare": "gpu",
 }
 """Kind of job -> queue of its shards."""
 
@@ -40,7 +43,7 @@ def submit(
     *,
     kind: schemas.JobKind,
     project_id: str,
-    subject_kind: Literal["dataset", "model", "case", "remedy"],
+    subject_kind: schemas.SubjectKind,
     subject_id: str,
     subject_name: str,
     spec: Contract,
@@ -146,9 +149,7 @@ def list_jobs(
         query = query.where(Job.state == state)
     if active is not None:
         query = query.where(Job.state.in_(ACTIVE) if active else Job.state.not_in(ACTIVE))
-    rows, next_cursor = newest_first(
-        session, query, Job.created_at, Job.id, cursor, limit, lambda j: (j.created_at, j.id)
-    )
+    rows, next_cursor = newest_first(session, query, Job, cursor, limit)
     return Page(items=[described(session, j) for j in rows], next_cursor=next_cursor)
 
 

@@ -32,3 +32,4 @@ class ClassifierModel(Base):
     warnings: Mapped[list[Any]] = mapped_column(default=list)
     files: Mapped[dict[str, Any]] = mapped_column(default=dict)
     remedy_id: Mapped[str | None] = mapped_column(String(32))
+    drill_id: Mapped[str | None] = mapped_column(String(32))

@@ -47,6 +47,7 @@ class ClassifierModel(Response):
     accuracy_test: float | None
     warnings: list[str]
     remedy_id: str | None = Field(description="The remedy that made this model, if one did.")
+    drill_id: str | None = Field(description="The drill that made this model, if one did.")
 
 
 class ConfusionMatrix(Response):

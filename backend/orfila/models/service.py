@@ -18,10 +18,11 @@ from orfila.events import publish
 from orfila.identity.subject import Subject
 from orfila.jobs import service as jobs
 from orfila.jobs.contracts import ModelCheckResult, ModelCheckSpec
-from orfila.models import architectures, repository, schemas, weights
+from orfila.models import architectures, schemas, weights
 from orfila.models.models import ClassifierModel
 from orfila.pagination import decode_cursor, encode_cursor
 from orfila.projects.access import Permission, require, require_of
+from orfila.projects.listing import page_of
 from orfila.schema_base import Page
 from orfila.storage import BlobStore
 from orfila.uploads import service as uploads
@@ -49,9 +50,7 @@ def list_models(
     session: Session, subject: Subject, project_id: str, cursor: str | None, limit: int
 ) -> Page[schemas.ClassifierModel]:
     """A page of a project's models, newest first."""
-    require(session, subject, project_id, "read")
-    rows, next_cursor = repository.page(session, project_id, cursor, limit)
-    return Page(items=[described(m) for m in rows], next_cursor=next_cursor)
+    return page_of(session, subject, ClassifierModel, project_id, described, cursor, limit)
 
 
 def create(
@@ -161,27 +160,27 @@ def check_retried(session: Session, model: ClassifierModel) -> None:
     _tell(session, model)
 
 
-def add_repaired(
+def add_made(
     session: Session,
-    source: ClassifierModel,
     dataset: Dataset,
     *,
     name: str,
     sha256: str,
     check: ModelCheckResult,
-    remedy_id: str,
     created_by: str,
+    remedy_id: str | None = None,
+    drill_id: str | None = None,
 ) -> ClassifierModel:
-    """The model that a remedy made of `source`; it belongs to the cleansed version."""
+    """A model that a remedy or a drill trained on a data set (or on a cleansed version), ready at once."""
     model = ClassifierModel(
         id=new_id(),
-        project_id=source.project_id,
+        project_id=dataset.project_id,
         dataset_id=dataset.id,
         name=name,
         created_by=created_by,
         sha256=sha256,
-        card=source.card,
         remedy_id=remedy_id,
+        drill_id=drill_id,
     )
     session.add(model)
     session.flush()

@@ -20,3 +20,5 @@ class Project(Response):
     n_datasets: int = 0
     n_models: int = 0
     n_cases: int = 0
+    n_drills: int = 0
+    n_sweeps: int = 0

@@ -8,13 +8,16 @@ from sqlalchemy.orm import Session
 from orfila.audit.service import record
 from orfila.cases.models import Case
 from orfila.datasets.models import Dataset
+from orfila.drills.models import Drill
 from orfila.errors import NotFound, Unprocessable
 from orfila.identity.models import User
 from orfila.identity.subject import Subject
 from orfila.models.models import ClassifierModel
 from orfila.projects import schemas
 from orfila.projects.access import ROLES, readable_projects, require
+from orfila.projects.listing import Owned
 from orfila.projects.models import Membership, Project
+from orfila.sweeps.models import Sweep
 
 DEFAULT_NAME = "First project"
 
@@ -61,7 +64,7 @@ def _create(session: Session, name: str, owner_id: str, actor: str) -> Project:
 
 
 def _described(session: Session, project: Project) -> schemas.Project:
-    def count(table: type[Dataset] | type[ClassifierModel] | type[Case]) -> int:
+    def count(table: type[Owned]) -> int:
         return session.scalar(select(func.count()).select_from(table).where(table.project_id == project.id)) or 0
 
     return schemas.Project(
@@ -71,4 +74,6 @@ def _described(session: Session, project: Project) -> schemas.Project:
         n_datasets=count(Dataset),
         n_models=count(ClassifierModel),
         n_cases=count(Case),
+        n_drills=count(Drill),
+        n_sweeps=count(Sweep),
     )

@@ -165,9 +165,8 @@ def succeeded(session: Session, store: BlobStore, remedy: Remedy, result: Remedy
         session, store, parent, remedy.removed, remedy.created_by, "worker",
         name=_short(f"{parent.name} without {remedy.n_removed:,} (case {case.number})"),
     )  # fmt: skip
-    repaired = models.add_repaired(
+    repaired = models.add_made(
         session,
-        model,
         cleansed,
         name=_short(f"{model.name} repaired by {remedy.method.upper()} (case {case.number})"),
         sha256=result.weights,

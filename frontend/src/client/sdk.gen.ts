@@ -2,7 +2,7 @@
 
 import type { Client, Options as Options2, TDataShape } from './client';
 import { client } from './client.gen';
-import type { AppendUploadData, AppendUploadErrors, AppendUploadResponses, CancelJobData, CancelJobErrors, CancelJobResponses, CheckAuditData, CheckAuditErrors, CheckAuditResponses, CreateCaseData, CreateCaseErrors, CreateCaseResponses, CreateDatasetData, CreateDatasetErrors, CreateDatasetResponses, CreateModelData, CreateModelErrors, CreateModelResponses, CreateProjectData, CreateProjectErrors, CreateProjectResponses, CreateRemedyData, CreateRemedyErrors, CreateRemedyResponses, CreateTokenData, CreateTokenErrors, CreateTokenResponses, CreateUploadData, CreateUploadErrors, CreateUploadResponses, CurrentSessionData, CurrentSessionErrors, CurrentSessionResponses, DatasetColumnsData, DatasetColumnsErrors, DatasetColumnsResponses, DeleteDatasetData, DeleteDatasetErrors, DeleteDatasetResponses, DeleteUploadData, DeleteUploadErrors, DeleteUploadResponses, DownloadFlaggedData, DownloadFlaggedErrors, DownloadFlaggedResponses, DownloadIndexListData, DownloadIndexListErrors, DownloadIndexListResponses, DownloadModelData, DownloadModelErrors, DownloadModelResponses, DownloadRemovedData, DownloadRemovedErrors, DownloadRemovedResponses, DownloadScoresData, DownloadScoresErrors, DownloadScoresResponses, EstimateCaseData, EstimateCaseErrors, EstimateCaseResponses, GetAffectedPixelsData, GetAffectedPixelsErrors, GetAffectedPixelsResponses, GetAtlasData, GetAtlasErrors, GetAtlasResponses, GetCaseData, GetCaseErrors, GetCaseResponses, GetConfusionData, GetConfusionErrors, GetConfusionResponses, GetDatasetData, GetDatasetErrors, GetDatasetResponses, GetEvidenceData, GetEvidenceErrors, GetEvidenceResponses, GetFigureData, GetFigureErrors, GetFigureResponses, GetImageData, GetImageErrors, GetImageOriginalData, GetImageOriginalErrors, GetImageOriginalResponses, GetImagePixelsData, GetImagePixelsErrors, GetImagePixelsResponses, GetImageResponses, GetJobData, GetJobErrors, GetJobLogData, GetJobLogErrors, GetJobLogResponses, GetJobResponses, GetModelData, GetModelErrors, GetModelResponses, GetPortraitData, GetPortraitErrors, GetPortraitResponses, GetProjectData, GetProjectErrors, GetProjectResponses, GetQueryPixelsData, GetQueryPixelsErrors, GetQueryPixelsResponses, GetRemedyData, GetRemedyErrors, GetRemedyFigureData, GetRemedyFigureErrors, GetRemedyFigureResponses, GetRemedyResponses, GetReviewProgressData, GetReviewProgressErrors, GetReviewProgressResponses, GetUploadData, GetUploadErrors, GetUploadResponses, HealthData, HealthErrors, HealthResponses, ListArchitecturesData, ListArchitecturesErrors, ListArchitecturesResponses, ListAuditData, ListAuditErrors, ListAuditResponses, ListCasesData, ListCasesErrors, ListCasesResponses, ListDatasetsData, ListDatasetsErrors, ListDatasetsResponses, ListImagesData, ListImagesErrors, ListImagesResponses, ListJobsData, ListJobsErrors, ListJobsResponses, ListModelsData, ListModelsErrors, ListModelsResponses, ListPredictionsData, ListPredictionsErrors, ListPredictionsResponses, ListProjectsData, ListProjectsErrors, ListProjectsResponses, ListRemediesData, ListRemediesErrors, ListRemediesResponses, ListScoresData, ListScoresErrors, ListScoresResponses, ListTokensData, ListTokensErrors, ListTokensResponses, ListVerdictsData, ListVerdictsErrors, ListVerdictsResponses, PostVerdictsData, PostVerdictsErrors, PostVerdictsResponses, ReadyData, ReadyErrors, ReadyResponses, RetryJobData, RetryJobErrors, RetryJobResponses, RevokeTokenData, RevokeTokenErrors, RevokeTokenResponses, ScoreColumnsData, ScoreColumnsErrors, ScoreColumnsResponses, SignInData, SignInErrors, SignInResponses, SignOutData, SignOutErrors, SignOutResponses, StreamEventsData, StreamEventsErrors, StreamEventsResponses, UpdateCaseData, UpdateCaseErrors, UpdateCaseResponses, UploadFileData, UploadFileErrors, UploadFileResponses, UploadOffsetData, UploadOffsetErrors, UploadOffsetResponses } from './types.gen';
+import type { AppendUploadData, AppendUploadErrors, AppendUploadResponses, CancelJobData, CancelJobErrors, CancelJobResponses, CheckAuditData, CheckAuditErrors, CheckAuditResponses, CreateCaseData, CreateCaseErrors, CreateCaseResponses, CreateComparisonData, CreateComparisonErrors, CreateComparisonResponses, CreateDatasetData, CreateDatasetErrors, CreateDatasetResponses, CreateDrillData, CreateDrillErrors, CreateDrillResponses, CreateModelData, CreateModelErrors, CreateModelResponses, CreateProjectData, CreateProjectErrors, CreateProjectResponses, CreateRemedyData, CreateRemedyErrors, CreateRemedyResponses, CreateTokenData, CreateTokenErrors, CreateTokenResponses, CreateUploadData, CreateUploadErrors, CreateUploadResponses, CurrentSessionData, CurrentSessionErrors, CurrentSessionResponses, DatasetColumnsData, DatasetColumnsErrors, DatasetColumnsResponses, DeleteDatasetData, DeleteDatasetErrors, DeleteDatasetResponses, DeleteUploadData, DeleteUploadErrors, DeleteUploadResponses, DownloadComparisonData, DownloadComparisonErrors, DownloadComparisonResponses, DownloadFlaggedData, DownloadFlaggedErrors, DownloadFlaggedResponses, DownloadIndexListData, DownloadIndexListErrors, DownloadIndexListResponses, DownloadModelData, DownloadModelErrors, DownloadModelResponses, DownloadRemovedData, DownloadRemovedErrors, DownloadRemovedResponses, DownloadScoresData, DownloadScoresErrors, DownloadScoresResponses, EstimateCaseData, EstimateCaseErrors, EstimateCaseResponses, GetAffectedPixelsData, GetAffectedPixelsErrors, GetAffectedPixelsResponses, GetAtlasData, GetAtlasErrors, GetAtlasResponses, GetCaseData, GetCaseErrors, GetCaseResponses, GetComparisonData, GetComparisonErrors, GetComparisonResponses, GetConfusionData, GetConfusionErrors, GetConfusionResponses, GetDatasetData, GetDatasetErrors, GetDatasetResponses, GetDrillData, GetDrillErrors, GetDrillFigureData, GetDrillFigureErrors, GetDrillFigureResponses, GetDrillResponses, GetEvidenceData, GetEvidenceErrors, GetEvidenceResponses, GetFigureData, GetFigureErrors, GetFigureResponses, GetImageData, GetImageErrors, GetImageOriginalData, GetImageOriginalErrors, GetImageOriginalResponses, GetImagePixelsData, GetImagePixelsErrors, GetImagePixelsResponses, GetImageResponses, GetJobData, GetJobErrors, GetJobLogData, GetJobLogErrors, GetJobLogResponses, GetJobResponses, GetModelData, GetModelErrors, GetModelResponses, GetPortraitData, GetPortraitErrors, GetPortraitResponses, GetProjectData, GetProjectErrors, GetProjectResponses, GetQueryPixelsData, GetQueryPixelsErrors, GetQueryPixelsResponses, GetRemedyData, GetRemedyErrors, GetRemedyFigureData, GetRemedyFigureErrors, GetRemedyFigureResponses, GetRemedyResponses, GetReviewProgressData, GetReviewProgressErrors, GetReviewProgressResponses, GetUploadData, GetUploadErrors, GetUploadResponses, HealthData, HealthErrors, HealthResponses, ListArchitecturesData, ListArchitecturesErrors, ListArchitecturesResponses, ListAttacksData, ListAttacksErrors, ListAttacksResponses, ListAuditData, ListAuditErrors, ListAuditResponses, ListCasesData, ListCasesErrors, ListCasesResponses, ListComparisonsData, ListComparisonsErrors, ListComparisonsResponses, ListDatasetsData, ListDatasetsErrors, ListDatasetsResponses, ListDetectorsData, ListDetectorsErrors, ListDetectorsResponses, ListDrillsData, ListDrillsErrors, ListDrillsResponses, ListImagesData, ListImagesErrors, ListImagesResponses, ListJobsData, ListJobsErrors, ListJobsResponses, ListModelsData, ListModelsErrors, ListModelsResponses, ListPredictionsData, ListPredictionsErrors, ListPredictionsResponses, ListProjectsData, ListProjectsErrors, ListProjectsResponses, ListRemediesData, ListRemediesErrors, ListRemediesResponses, ListScoresData, ListScoresErrors, ListScoresResponses, ListTokensData, ListTokensErrors, ListTokensResponses, ListVerdictsData, ListVerdictsErrors, ListVerdictsResponses, PostVerdictsData, PostVerdictsErrors, PostVerdictsResponses, ReadyData, ReadyErrors, ReadyResponses, RetryJobData, RetryJobErrors, RetryJobResponses, RevokeTokenData, RevokeTokenErrors, RevokeTokenResponses, ScoreColumnsData, ScoreColumnsErrors, ScoreColumnsResponses, SignInData, SignInErrors, SignInResponses, SignOutData, SignOutErrors, SignOutResponses, StreamEventsData, StreamEventsErrors, StreamEventsResponses, UpdateCaseData, UpdateCaseErrors, UpdateCaseResponses, UploadFileData, UploadFileErrors, UploadFileResponses, UploadOffsetData, UploadOffsetErrors, UploadOffsetResponses } from './types.gen';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -509,6 +509,90 @@ export const getRemedy = <ThrowOnError extends boolean = true>(options: Options<
  * path,index,label of the removed images.
  */
 export const downloadRemoved = <ThrowOnError extends boolean = true>(options: Options<DownloadRemovedData, ThrowOnError>) => (options.client ?? client).get<DownloadRemovedResponses, DownloadRemovedErrors, ThrowOnError>({ url: '/api/v1/remedies/{remedy_id}/removed.csv', ...options });
+
+/**
+ * List Detectors
+ *
+ * Detectors that a comparison can run.
+ */
+export const listDetectors = <ThrowOnError extends boolean = true>(options?: Options<ListDetectorsData, ThrowOnError>) => (options?.client ?? client).get<ListDetectorsResponses, ListDetectorsErrors, ThrowOnError>({ url: '/api/v1/detectors', ...options });
+
+/**
+ * List Comparisons
+ *
+ * A case's comparisons, newest first, measured on what is known now.
+ */
+export const listComparisons = <ThrowOnError extends boolean = true>(options: Options<ListComparisonsData, ThrowOnError>) => (options.client ?? client).get<ListComparisonsResponses, ListComparisonsErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/comparisons', ...options });
+
+/**
+ * Create Comparison
+ *
+ * Run other detectors on the affected images of a case.
+ */
+export const createComparison = <ThrowOnError extends boolean = true>(options: Options<CreateComparisonData, ThrowOnError>) => (options.client ?? client).post<CreateComparisonResponses, CreateComparisonErrors, ThrowOnError>({
+    url: '/api/v1/cases/{case_id}/comparisons',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Get Comparison
+ *
+ * One comparison.
+ */
+export const getComparison = <ThrowOnError extends boolean = true>(options: Options<GetComparisonData, ThrowOnError>) => (options.client ?? client).get<GetComparisonResponses, GetComparisonErrors, ThrowOnError>({ url: '/api/v1/comparisons/{comparison_id}', ...options });
+
+/**
+ * Download Comparison
+ *
+ * Scores and flags of every detector for every training image.
+ */
+export const downloadComparison = <ThrowOnError extends boolean = true>(options: Options<DownloadComparisonData, ThrowOnError>) => (options.client ?? client).get<DownloadComparisonResponses, DownloadComparisonErrors, ThrowOnError>({ url: '/api/v1/comparisons/{comparison_id}/comparison.parquet', ...options });
+
+/**
+ * List Attacks
+ *
+ * Attacks that a drill can plant, with their settings.
+ */
+export const listAttacks = <ThrowOnError extends boolean = true>(options?: Options<ListAttacksData, ThrowOnError>) => (options?.client ?? client).get<ListAttacksResponses, ListAttacksErrors, ThrowOnError>({ url: '/api/v1/attacks', ...options });
+
+/**
+ * List Drills
+ *
+ * A project's drills, newest first.
+ */
+export const listDrills = <ThrowOnError extends boolean = true>(options: Options<ListDrillsData, ThrowOnError>) => (options.client ?? client).get<ListDrillsResponses, ListDrillsErrors, ThrowOnError>({ url: '/api/v1/projects/{project_id}/drills', ...options });
+
+/**
+ * Create Drill
+ *
+ * Plant a known poison in a copy of a data set, train on it, and measure what an investigation finds.
+ */
+export const createDrill = <ThrowOnError extends boolean = true>(options: Options<CreateDrillData, ThrowOnError>) => (options.client ?? client).post<CreateDrillResponses, CreateDrillErrors, ThrowOnError>({
+    url: '/api/v1/projects/{project_id}/drills',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Get Drill
+ *
+ * One drill with its outcome.
+ */
+export const getDrill = <ThrowOnError extends boolean = true>(options: Options<GetDrillData, ThrowOnError>) => (options.client ?? client).get<GetDrillResponses, GetDrillErrors, ThrowOnError>({ url: '/api/v1/drills/{drill_id}', ...options });
+
+/**
+ * Get Drill Figure
+ *
+ * Precision against recall of both rules, with the automatic sets on the curves.
+ */
+export const getDrillFigure = <ThrowOnError extends boolean = true>(options: Options<GetDrillFigureData, ThrowOnError>) => (options.client ?? client).get<GetDrillFigureResponses, GetDrillFigureErrors, ThrowOnError>({ url: '/api/v1/drills/{drill_id}/figures/precision_recall', ...options });
 
 /**
  * List Jobs

@@ -49,6 +49,22 @@ export type AffectedImage = {
 };
 
 /**
+ * AffectedOfCase
+ *
+ * An affected image of a case that exists already.
+ */
+export type AffectedOfCase = {
+    /**
+     * Case Id
+     */
+    case_id: string;
+    /**
+     * Number
+     */
+    number: number;
+};
+
+/**
  * AffectedOutcome
  *
  * An affected image before and after.
@@ -93,7 +109,7 @@ export type AffectedOutcome = {
 /**
  * AffectedSource
  *
- * Where an affected image comes from: a test image of the data set, or an uploaded picture.
+ * Where an affected image comes from. Exactly one of the four places is given.
  */
 export type AffectedSource = {
     /**
@@ -108,6 +124,16 @@ export type AffectedSource = {
      * A finished upload with purpose `image`.
      */
     upload_id?: string | null;
+    /**
+     * Triggered Index
+     *
+     * `index` of an image of the case's triggered data set.
+     */
+    triggered_index?: number | null;
+    /**
+     * An affected image of another case on the same data set.
+     */
+    of_case?: AffectedOfCase | null;
     /**
      * True Label
      *
@@ -162,6 +188,80 @@ export type Atlas = {
      * Number of atlases.
      */
     count: number;
+};
+
+/**
+ * Attack
+ *
+ * An attack that a drill can plant.
+ */
+export type Attack = {
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Title
+     */
+    title: string;
+    /**
+     * Description
+     */
+    description: string;
+    /**
+     * Clean Label
+     *
+     * Poison keeps its true label: no label is wrong.
+     */
+    clean_label: boolean;
+    /**
+     * Typical Rate
+     *
+     * A share of the training images at which it usually takes hold.
+     */
+    typical_rate: number;
+    /**
+     * Options
+     */
+    options: Array<AttackOption>;
+};
+
+/**
+ * AttackOption
+ *
+ * A setting of one attack, beside its rate and classes.
+ */
+export type AttackOption = {
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Title
+     */
+    title: string;
+    /**
+     * Kind
+     */
+    kind: 'integer' | 'number' | 'switch';
+    /**
+     * Default
+     *
+     * Null: chosen by seed.
+     */
+    default: number | number | boolean | null;
+    /**
+     * Minimum
+     */
+    minimum?: number | null;
+    /**
+     * Maximum
+     */
+    maximum?: number | null;
+    /**
+     * Description
+     */
+    description: string;
 };
 
 /**
@@ -273,6 +373,20 @@ export type Case = {
      */
     suspects: 'label' | 'all';
     /**
+     * Engine
+     */
+    engine: 'fingerprint' | 'ekfac';
+    /**
+     * Rule
+     */
+    rule: 'collapse' | 'paper';
+    /**
+     * Drill Id
+     *
+     * The drill that made the case's model: its poison is known.
+     */
+    drill_id: string | null;
+    /**
      * Job Id
      */
     job_id: string | null;
@@ -335,6 +449,18 @@ export type CaseCreate = {
      * Suspect only training images that carry the predicted label, or all of them.
      */
     suspects?: 'label' | 'all';
+    /**
+     * Engine
+     *
+     * How influence is computed: `fingerprint` (random projections, K-FAC whitened, kept as an index) or `ekfac` (exact gradients with the EK-FAC inverse, computed for each case).
+     */
+    engine?: 'fingerprint' | 'ekfac';
+    /**
+     * Rule
+     *
+     * What decides the flagged set; the scores of both rules are kept.
+     */
+    rule?: 'collapse' | 'paper';
     /**
      * Triggered Dataset Id
      *
@@ -482,6 +608,12 @@ export type ClassifierModel = {
      * The remedy that made this model, if one did.
      */
     remedy_id: string | null;
+    /**
+     * Drill Id
+     *
+     * The drill that made this model, if one did.
+     */
+    drill_id: string | null;
 };
 
 /**
@@ -501,6 +633,84 @@ export type Column = {
 };
 
 /**
+ * Comparison
+ *
+ * Detectors side by side on one case.
+ */
+export type Comparison = {
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Case Id
+     */
+    case_id: string;
+    /**
+     * Detectors
+     */
+    detectors: Array<string>;
+    /**
+     * State
+     */
+    state: 'running' | 'finished' | 'failed' | 'cancelled';
+    /**
+     * Error
+     */
+    error: string | null;
+    /**
+     * Job Id
+     */
+    job_id: string | null;
+    /**
+     * Created By
+     */
+    created_by: string;
+    /**
+     * Created At
+     */
+    created_at: string;
+    /**
+     * Basis
+     *
+     * What precision and recall are measured on: the planted truth of a drill, the verdicts so far, or nothing.
+     */
+    basis: 'truth' | 'verdicts' | 'none';
+    /**
+     * N Known
+     *
+     * Poisoned images in the truth, or images that reviewers decided on.
+     */
+    n_known: number;
+    /**
+     * Rows
+     */
+    rows: Array<DetectorRow>;
+    /**
+     * Shared Seconds
+     *
+     * Part -> seconds, e.g. all influences.
+     */
+    shared_seconds: {
+        [key: string]: number;
+    };
+};
+
+/**
+ * ComparisonCreate
+ *
+ * Runs other detectors on the affected images of a case.
+ */
+export type ComparisonCreate = {
+    /**
+     * Detectors
+     *
+     * Names of `GET /detectors`; all of them by default.
+     */
+    detectors?: Array<string> | null;
+};
+
+/**
  * ConfusionMatrix
  *
  * Counts on the test split: `matrix[true][predicted]`.
@@ -514,6 +724,26 @@ export type ConfusionMatrix = {
      * Matrix
      */
     matrix: Array<Array<number>>;
+};
+
+/**
+ * Curve
+ *
+ * Precision against recall, for every place where a ranking of the training images may be cut.
+ */
+export type Curve = {
+    /**
+     * Average Precision
+     */
+    average_precision: number | null;
+    /**
+     * Recall
+     */
+    recall: Array<number>;
+    /**
+     * Precision
+     */
+    precision: Array<number>;
 };
 
 /**
@@ -606,6 +836,12 @@ export type Dataset = {
      * N Removed
      */
     n_removed: number | null;
+    /**
+     * Drill Id
+     *
+     * The drill that made this version, if one did.
+     */
+    drill_id: string | null;
 };
 
 /**
@@ -738,6 +974,385 @@ export type DatasetImageDetail = {
      * Has Original
      */
     has_original: boolean;
+};
+
+/**
+ * Detection
+ *
+ * A flagged set against the truth.
+ */
+export type Detection = {
+    /**
+     * N Flagged
+     */
+    n_flagged: number;
+    /**
+     * Precision
+     *
+     * Share of the flagged that were planted; null if nothing is flagged.
+     */
+    precision: number | null;
+    /**
+     * Recall
+     *
+     * Share of the planted that are flagged.
+     */
+    recall: number | null;
+};
+
+/**
+ * Detector
+ *
+ * A way to find poison, as it was published.
+ */
+export type Detector = {
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Title
+     */
+    title: string;
+    /**
+     * Source
+     *
+     * Where it was published.
+     */
+    source: string;
+};
+
+/**
+ * DetectorRow
+ *
+ * What one detector says of the case.
+ */
+export type DetectorRow = {
+    /**
+     * Detector
+     */
+    detector: string;
+    /**
+     * Title
+     */
+    title: string;
+    /**
+     * Source
+     */
+    source: string;
+    /**
+     * Seconds
+     *
+     * Its own time; parts that several detectors use are in `shared_seconds`.
+     */
+    seconds: number;
+    /**
+     * Its answer as it is; null if it gave none.
+     */
+    all_classes: Measured | null;
+    /**
+     * The same, kept to images that carry the affected label.
+     */
+    label: Measured | null;
+    /**
+     * Note
+     */
+    note: string;
+    /**
+     * Error
+     *
+     * Why it gave no answer; empty if it did.
+     */
+    error: string;
+};
+
+/**
+ * Drill
+ *
+ * A drill and what came of it.
+ */
+export type Drill = {
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Project Id
+     */
+    project_id: string;
+    /**
+     * Dataset Id
+     */
+    dataset_id: string;
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * State
+     */
+    state: 'running' | 'finished' | 'failed' | 'cancelled';
+    /**
+     * Error
+     */
+    error: string | null;
+    /**
+     * Job Id
+     */
+    job_id: string | null;
+    /**
+     * Created By
+     */
+    created_by: string;
+    /**
+     * Created At
+     */
+    created_at: string;
+    /**
+     * Attack
+     */
+    attack: string;
+    /**
+     * Rate
+     */
+    rate: number;
+    /**
+     * Source
+     */
+    source: number | null;
+    /**
+     * Target
+     */
+    target: number | null;
+    /**
+     * Options
+     */
+    options: {
+        [key: string]: number | number | boolean;
+    };
+    /**
+     * Architecture
+     */
+    architecture: string;
+    /**
+     * Epochs
+     */
+    epochs: number;
+    /**
+     * Seed
+     */
+    seed: number;
+    /**
+     * N Affected
+     */
+    n_affected: number;
+    /**
+     * N Queries
+     */
+    n_queries: number;
+    /**
+     * Poisoned Dataset Id
+     *
+     * The data set with the poison in it.
+     */
+    poisoned_dataset_id: string | null;
+    /**
+     * Triggered Dataset Id
+     *
+     * Test images with the trigger on them.
+     */
+    triggered_dataset_id: string | null;
+    /**
+     * Model Id
+     *
+     * The model trained on the poisoned data set.
+     */
+    model_id: string | null;
+    outcome: DrillOutcome | null;
+};
+
+/**
+ * DrillAffected
+ *
+ * An investigated image: a test image, or one of the triggered images where the attack has a trigger.
+ */
+export type DrillAffected = {
+    /**
+     * Test Index
+     */
+    test_index: number | null;
+    /**
+     * Triggered Index
+     */
+    triggered_index: number | null;
+};
+
+/**
+ * DrillCreate
+ *
+ * Plants a poison in a copy of a clean data set, trains a model on it, and investigates it.
+ */
+export type DrillCreate = {
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Dataset Id
+     */
+    dataset_id: string;
+    /**
+     * Attack
+     *
+     * A name of `GET /attacks`.
+     */
+    attack: string;
+    /**
+     * Rate
+     *
+     * Share of all training images that become poison.
+     */
+    rate?: number;
+    /**
+     * Source
+     *
+     * Victim class; by default the attack's own choice.
+     */
+    source?: number | null;
+    /**
+     * Target
+     *
+     * Label that a triggered image shall receive; by default by seed.
+     */
+    target?: number | null;
+    /**
+     * Options
+     *
+     * Settings of the attack.
+     */
+    options?: {
+        [key: string]: number | number | boolean;
+    };
+    /**
+     * Architecture
+     */
+    architecture?: string;
+    /**
+     * Epochs
+     */
+    epochs?: number;
+    /**
+     * Seed
+     *
+     * Of the poison, the training and the transforms.
+     */
+    seed?: number;
+    /**
+     * N Affected
+     *
+     * How many triggered images are investigated together.
+     */
+    n_affected?: number;
+    /**
+     * N Queries
+     *
+     * n_b: transformed queries for each affected image.
+     */
+    n_queries?: number;
+};
+
+/**
+ * DrillOutcome
+ *
+ * What was planted, whether it took hold, and what was found of it.
+ */
+export type DrillOutcome = {
+    /**
+     * Sentence
+     *
+     * The finding of the investigation.
+     */
+    sentence: string;
+    /**
+     * Evidence
+     */
+    evidence: 'poisoning found' | 'weak evidence' | 'no evidence of poisoning';
+    /**
+     * P Value
+     */
+    p_value: number;
+    /**
+     * Predicted
+     *
+     * What the model says of the investigated images.
+     */
+    predicted: number;
+    /**
+     * Source
+     *
+     * The victim class, null when every other class is one.
+     */
+    source: number | null;
+    /**
+     * Target
+     *
+     * The label that a victim shall receive, null for random label flips.
+     */
+    target: number | null;
+    /**
+     * N Poison
+     */
+    n_poison: number;
+    /**
+     * N Train
+     */
+    n_train: number;
+    /**
+     * Poison Success Rate
+     *
+     * PSR: share of the victims (triggered) that receive the target.
+     */
+    poison_success_rate: number;
+    /**
+     * N Victims
+     */
+    n_victims: number;
+    /**
+     * Has Trigger
+     *
+     * Whether a victim must be changed before the model errs.
+     */
+    has_trigger: boolean;
+    /**
+     * Took Hold
+     *
+     * PSR of one half or more, where there is a trigger; else one victim or more.
+     */
+    took_hold: boolean;
+    /**
+     * Accuracy
+     *
+     * Of the poisoned model on the clean test images.
+     */
+    accuracy: number;
+    collapse_rule: Detection;
+    paper_rule: Detection;
+    /**
+     * Ranking by the collapse score.
+     */
+    collapse_curve: Curve;
+    /**
+     * Ranking by how many of the n_b influence shifts are negative.
+     */
+    paper_curve: Curve;
+    /**
+     * Affected
+     */
+    affected: Array<DrillAffected>;
+    /**
+     * Seconds
+     */
+    seconds: number;
 };
 
 /**
@@ -952,7 +1567,7 @@ export type Job = {
     /**
      * Kind
      */
-    kind: 'ingest' | 'model_check' | 'index' | 'investigate' | 'remedy';
+    kind: 'ingest' | 'model_check' | 'index' | 'investigate' | 'remedy' | 'drill' | 'sweep' | 'compare';
     /**
      * State
      */
@@ -1031,7 +1646,7 @@ export type JobDetail = {
     /**
      * Kind
      */
-    kind: 'ingest' | 'model_check' | 'index' | 'investigate' | 'remedy';
+    kind: 'ingest' | 'model_check' | 'index' | 'investigate' | 'remedy' | 'drill' | 'sweep' | 'compare';
     /**
      * State
      */
@@ -1110,7 +1725,7 @@ export type JobSubject = {
     /**
      * Kind
      */
-    kind: 'dataset' | 'model' | 'case' | 'remedy';
+    kind: 'dataset' | 'model' | 'case' | 'remedy' | 'drill' | 'sweep';
     /**
      * Id
      */
@@ -1143,6 +1758,26 @@ export type LogLine = {
      * Message
      */
     message: string;
+};
+
+/**
+ * Measured
+ *
+ * A flagged set against what is known of the poison.
+ */
+export type Measured = {
+    /**
+     * N Flagged
+     */
+    n_flagged: number;
+    /**
+     * N Shared
+     *
+     * How many of them the case flags as well.
+     */
+    n_shared: number;
+    precision: Estimate;
+    recall: Estimate;
 };
 
 /**
@@ -1291,6 +1926,26 @@ export type PageDataset = {
      * Items
      */
     items: Array<Dataset>;
+    /**
+     * Next Cursor
+     */
+    next_cursor?: string | null;
+    /**
+     * Total
+     *
+     * How many match in all, where counting is cheap.
+     */
+    total?: number | null;
+};
+
+/**
+ * Page[Drill]
+ */
+export type PageDrill = {
+    /**
+     * Items
+     */
+    items: Array<Drill>;
     /**
      * Next Cursor
      */
@@ -1477,6 +2132,14 @@ export type Project = {
      * N Cases
      */
     n_cases?: number;
+    /**
+     * N Drills
+     */
+    n_drills?: number;
+    /**
+     * N Sweeps
+     */
+    n_sweeps?: number;
 };
 
 /**
@@ -3975,6 +4638,303 @@ export type DownloadRemovedResponses = {
 };
 
 export type DownloadRemovedResponse = DownloadRemovedResponses[keyof DownloadRemovedResponses];
+
+export type ListDetectorsData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/api/v1/detectors';
+};
+
+export type ListDetectorsErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ListDetectorsResponses = {
+    /**
+     * Response List Detectors
+     *
+     * Successful Response
+     */
+    200: Array<Detector>;
+};
+
+export type ListDetectorsResponse = ListDetectorsResponses[keyof ListDetectorsResponses];
+
+export type ListComparisonsData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/comparisons';
+};
+
+export type ListComparisonsErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ListComparisonsResponses = {
+    /**
+     * Response List Comparisons
+     *
+     * Successful Response
+     */
+    200: Array<Comparison>;
+};
+
+export type ListComparisonsResponse = ListComparisonsResponses[keyof ListComparisonsResponses];
+
+export type CreateComparisonData = {
+    body: ComparisonCreate;
+    headers?: {
+        /**
+         * Idempotency-Key
+         */
+        'Idempotency-Key'?: string | null;
+    };
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/comparisons';
+};
+
+export type CreateComparisonErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type CreateComparisonResponses = {
+    /**
+     * Successful Response
+     */
+    201: Comparison;
+};
+
+export type CreateComparisonResponse = CreateComparisonResponses[keyof CreateComparisonResponses];
+
+export type GetComparisonData = {
+    body?: never;
+    path: {
+        /**
+         * Comparison Id
+         */
+        comparison_id: string;
+    };
+    query?: never;
+    url: '/api/v1/comparisons/{comparison_id}';
+};
+
+export type GetComparisonErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GetComparisonResponses = {
+    /**
+     * Successful Response
+     */
+    200: Comparison;
+};
+
+export type GetComparisonResponse = GetComparisonResponses[keyof GetComparisonResponses];
+
+export type DownloadComparisonData = {
+    body?: never;
+    path: {
+        /**
+         * Comparison Id
+         */
+        comparison_id: string;
+    };
+    query?: never;
+    url: '/api/v1/comparisons/{comparison_id}/comparison.parquet';
+};
+
+export type DownloadComparisonErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type DownloadComparisonResponses = {
+    /**
+     * Successful Response
+     */
+    200: Blob | File;
+};
+
+export type DownloadComparisonResponse = DownloadComparisonResponses[keyof DownloadComparisonResponses];
+
+export type ListAttacksData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/api/v1/attacks';
+};
+
+export type ListAttacksErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ListAttacksResponses = {
+    /**
+     * Response List Attacks
+     *
+     * Successful Response
+     */
+    200: Array<Attack>;
+};
+
+export type ListAttacksResponse = ListAttacksResponses[keyof ListAttacksResponses];
+
+export type ListDrillsData = {
+    body?: never;
+    path: {
+        /**
+         * Project Id
+         */
+        project_id: string;
+    };
+    query?: {
+        /**
+         * Cursor
+         */
+        cursor?: string | null;
+        /**
+         * Limit
+         */
+        limit?: number;
+    };
+    url: '/api/v1/projects/{project_id}/drills';
+};
+
+export type ListDrillsErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ListDrillsResponses = {
+    /**
+     * Successful Response
+     */
+    200: PageDrill;
+};
+
+export type ListDrillsResponse = ListDrillsResponses[keyof ListDrillsResponses];
+
+export type CreateDrillData = {
+    body: DrillCreate;
+    headers?: {
+        /**
+         * Idempotency-Key
+         */
+        'Idempotency-Key'?: string | null;
+    };
+    path: {
+        /**
+         * Project Id
+         */
+        project_id: string;
+    };
+    query?: never;
+    url: '/api/v1/projects/{project_id}/drills';
+};
+
+export type CreateDrillErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type CreateDrillResponses = {
+    /**
+     * Successful Response
+     */
+    201: Drill;
+};
+
+export type CreateDrillResponse = CreateDrillResponses[keyof CreateDrillResponses];
+
+export type GetDrillData = {
+    body?: never;
+    path: {
+        /**
+         * Drill Id
+         */
+        drill_id: string;
+    };
+    query?: never;
+    url: '/api/v1/drills/{drill_id}';
+};
+
+export type GetDrillErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GetDrillResponses = {
+    /**
+     * Successful Response
+     */
+    200: Drill;
+};
+
+export type GetDrillResponse = GetDrillResponses[keyof GetDrillResponses];
+
+export type GetDrillFigureData = {
+    body?: never;
+    path: {
+        /**
+         * Drill Id
+         */
+        drill_id: string;
+    };
+    query?: never;
+    url: '/api/v1/drills/{drill_id}/figures/precision_recall';
+};
+
+export type GetDrillFigureErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GetDrillFigureResponses = {
+    /**
+     * Successful Response
+     */
+    200: Figure;
+};
+
+export type GetDrillFigureResponse = GetDrillFigureResponses[keyof GetDrillFigureResponses];
 
 export type ListJobsData = {
     body?: never;

@@ -98,4 +98,7 @@ export const jobKind: Record<Job['kind'], string> = {
   index: 'Build fingerprint index',
   investigate: 'Investigate',
   remedy: 'Repair and verify',
+  drill: 'Drill',
+  sweep: 'Sweep',
+  compare: 'Compare detectors',
 }

@@ -176,6 +176,17 @@ def pack(
     return PackedDataset.open(out_dir)
 
 
+def add_atlases(packed: PackedDataset) -> PackedDataset:
+    """Draw the thumbnail atlases of a pack, unless it has them."""
+    if "atlas" in packed.meta:
+        return packed
+    meta = packed.meta | {"atlas": _write_atlases(packed.path, packed.pixels)}
+    part = packed.path / "meta.json.part"
+    part.write_text(json.dumps(meta, indent=1))
+    part.replace(packed.path / "meta.json")
+    return PackedDataset.open(packed.path)
+
+
 def resolve(path: Path, cache: Path) -> PackedDataset:
     """Open a pack, or pack any other data set below `cache` (kept for the next time, by name, size and time)."""
     if (path / "meta.json").is_file():
@@ -375,4 +386,4 @@ def _thumbnail(image: NDArray[np.uint8], tile: int) -> NDArray[np.uint8]:
     return np.asarray(small, dtype=np.uint8).reshape(size[1], size[0], channels)
 
 
-__all__ = ["Arrays", "PackedDataset", "pack", "resolve"]
+__all__ = ["Arrays", "PackedDataset", "add_atlases", "pack", "resolve"]

@@ -6,6 +6,8 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from orfila.jobs.contracts import Contract
+from orfila_worker.tasks.compare import compare
+from orfila_worker.tasks.drill import drill
 from orfila_worker.tasks.index import index
 from orfila_worker.tasks.ingest import ingest
 from orfila_worker.tasks.investigate import investigate
@@ -21,4 +23,6 @@ TASKS: dict[str, Callable[[Work], Contract]] = {
     "index": index,
     "investigate": investigate,
     "remedy": remedy,
+    "drill": drill,
+    "compare": compare,
 }
