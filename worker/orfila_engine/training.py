@@ -13,6 +13,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 import torch
@@ -56,6 +57,38 @@ class Recipe:
             raise ValueError(f"the batch size is {self.batch_size}; batch normalisation needs at least 2")
         if not self.learning_rate > 0:
             raise ValueError(f"the learning rate is {self.learning_rate}; it must be positive")
+
+
+class Lesson(Protocol):
+    """What the steps of a fit learn, where it is not the labels alone (unlearning by distillation)."""
+
+    name: str
+    """Names the lesson and its settings; a checkpoint of another one is not continued."""
+
+    def before_epoch(self, model: nn.Module, optimiser: torch.optim.Optimizer, number: int) -> None:
+        """Called before each epoch, numbered from 0, with the learning rate of its middle."""
+        ...
+
+    def loss(self, model: nn.Module, x: Tensor, labels: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """Mean loss of a batch, and its logits [B, K]. x: normalised; indices: [B] `index` of each image, on the CPU.
+
+        Called under the device's mixed precision.
+        """
+        ...
+
+
+class Labels:
+    """The ordinary lesson: cross-entropy with the labels."""
+
+    name = "labels"
+
+    def before_epoch(self, model: nn.Module, optimiser: torch.optim.Optimizer, number: int) -> None:
+        """Nothing to do."""
+
+    def loss(self, model: nn.Module, x: Tensor, labels: Tensor, indices: Tensor) -> tuple[Tensor, Tensor]:
+        """See `Lesson`."""
+        logits: Tensor = model(x)
+        return F.cross_entropy(logits.float(), labels), logits
 
 
 @dataclass(frozen=True)
@@ -157,6 +190,7 @@ def fit(
     recipe: Recipe,
     *,
     exclude: Collection[int] = (),
+    lesson: Lesson | None = None,
     device: str = "auto",
     progress: Progress = quiet,
     checkpoint_dir: Path | None = None,
@@ -165,7 +199,9 @@ def fit(
     """Train (or go on training) a given model; its weights are the starting point. See `train`.
 
     The model is changed in place. Used for training from scratch and for fine-tuning (CF) alike.
+    lesson: what to learn of each batch; the labels by default.
     """
+    lesson = lesson or Labels()
     check_fit(card, packed)
     images, labels = packed.train
     kept = _kept(packed.n_train, exclude)
@@ -183,7 +219,7 @@ def fit(
         weight_decay=recipe.weight_decay,
         nesterov=True,
     )
-    identity = _identity(model, card, packed, recipe, kept)
+    identity = _identity(model, card, packed, recipe, kept) | {"lesson": lesson.name}
     checkpoint = checkpoint_dir / CHECKPOINT if checkpoint_dir is not None else None
     history: list[Epoch] = []
     if checkpoint is not None and resume and checkpoint.is_file():
@@ -191,7 +227,7 @@ def fit(
     data = _Batches(images, labels, kept, where)
     started = time.perf_counter()
     for number in range(len(history), recipe.epochs):
-        history.append(_epoch(model, card, data, recipe, optimiser, number, progress))
+        history.append(_epoch(model, card, data, recipe, lesson, optimiser, number, progress))
         if checkpoint is not None:
             _save(checkpoint, model, optimiser, identity, history)
     progress("trained", 1.0)
@@ -238,6 +274,12 @@ def learning_rate(recipe: Recipe, step: int, n_steps: int) -> float:
     return recipe.learning_rate * 0.5 * (1 + math.cos(math.pi * share))
 
 
+def training_length(recipe: Recipe, n_images: int) -> float:
+    """Sum of the learning rates of all steps, over 1 - momentum: how far gradient descent gets where nothing curves."""
+    n_steps = recipe.epochs * -(-n_images // recipe.batch_size)
+    return sum(learning_rate(recipe, step, n_steps) for step in range(n_steps)) / (1 - recipe.momentum)
+
+
 def _kept(n_train: int, exclude: Collection[int]) -> NDArray[np.int64]:
     excluded = np.array(sorted({int(i) for i in exclude}), dtype=np.int64)
     if len(excluded) and not 0 <= excluded[0] <= excluded[-1] < n_train:
@@ -272,6 +314,10 @@ class _Batches:
             return self._resident[positions.to(self._device)], labels
         return to_tensor(self._images[self._kept[positions.numpy()]]).to(self._device), labels
 
+    def indices(self, positions: Tensor) -> Tensor:
+        """positions [B] -> `index` [B], on the CPU."""
+        return torch.from_numpy(self._kept[positions.numpy()])
+
 
 def augment(x: Tensor, generator: torch.Generator) -> Tensor:
     """x: [B, C, H, W] -> the same, each picture shifted and (colour pictures) perhaps mirrored.
@@ -297,6 +343,7 @@ def _epoch(
     card: ModelCard,
     data: _Batches,
     recipe: Recipe,
+    lesson: Lesson,
     optimiser: torch.optim.Optimizer,
     number: int,
     progress: Progress,
@@ -311,17 +358,18 @@ def _epoch(
     loss_sum = torch.zeros((), device=device)
     right = torch.zeros((), device=device)
     seen = 0
-    model.train()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(_mix(recipe.seed, number) + 1)  # dropout and stochastic depth
+        _set_rate(optimiser, learning_rate(recipe, int((number + 0.5) * len(batches)), n_steps))
+        lesson.before_epoch(model, optimiser, number)
+        model.train()
         for step, batch in enumerate(batches):
             images, labels = data.get(batch)
             x = normalise(augment(images, generator) if recipe.augment else images, card)
-            for group in optimiser.param_groups:
-                group["lr"] = learning_rate(recipe, number * len(batches) + step, n_steps)
+            _set_rate(optimiser, learning_rate(recipe, number * len(batches) + step, n_steps))
             with mixed_precision(device):
-                logits = model(x.contiguous(memory_format=torch.channels_last))
-                loss = F.cross_entropy(logits.float(), labels)
+                x = x.contiguous(memory_format=torch.channels_last)
+                loss, logits = lesson.loss(model, x, labels, data.indices(batch))
             optimiser.zero_grad(set_to_none=True)
             torch.autograd.backward(loss)
             optimiser.step()
@@ -338,6 +386,11 @@ def _epoch(
             f"the training diverged in epoch {number + 1}; use a smaller learning rate than {recipe.learning_rate}"
         )
     return Epoch(number + 1, mean_loss, float(right) / seen, time.perf_counter() - started)
+
+
+def _set_rate(optimiser: torch.optim.Optimizer, rate: float) -> None:
+    for group in optimiser.param_groups:
+        group["lr"] = rate
 
 
 def _mix(seed: int, epoch: int) -> int:

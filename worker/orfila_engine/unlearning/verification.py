@@ -31,6 +31,8 @@ class AffectedOutcome:
     after_margin: float
     healed: bool
     """No longer predicted as before, and right where the true label is known."""
+    predicted_margin: float | None = None
+    """What the preview expected `after_margin` to be; None where there was none."""
 
 
 @dataclass(frozen=True)
@@ -74,13 +76,15 @@ def verify(
     *,
     triggered: NDArray[np.uint8] | None = None,
     target: int | None = None,
+    predicted_margins: Sequence[float] | None = None,
     device: str = "auto",
     progress: Progress = quiet,
 ) -> Verification:
     """Ask both models about the affected images, the test images and (where known) triggered images.
 
     triggered: uint8 [N, H, W, C] images with the trigger, none of which truly shows the target; target: the label that
-    the poison aims at, by default what the first affected image receives from the model before.
+    the poison aims at, by default what the first affected image receives from the model before. predicted_margins: what
+    a preview expected of each affected image, to stand beside what became of it.
     """
     pixels, labels = packed.test
     pair = (before, after)
@@ -93,7 +97,7 @@ def verify(
         stack = np.stack([a.pixels for a in affected])
         unknown = np.full(len(stack), -1)
         answers = [evaluate(m, card, stack, unknown, device=device) for m in pair]
-        outcomes = _outcomes(affected, *answers)
+        outcomes = _outcomes(affected, *answers, predicted_margins)
         target = outcomes[0].before_predicted if target is None else target
     rates: list[float] = []
     if triggered is not None and target is not None:
@@ -111,7 +115,9 @@ def verify(
     )
 
 
-def _outcomes(affected: Sequence[Affected], before: Evaluation, after: Evaluation) -> tuple[AffectedOutcome, ...]:
+def _outcomes(
+    affected: Sequence[Affected], before: Evaluation, after: Evaluation, predicted: Sequence[float] | None
+) -> tuple[AffectedOutcome, ...]:
     was, now = before.predicted, after.predicted
     margin_before, margin_after = margins(before.logits, was), margins(after.logits, was)
     return tuple(
@@ -124,6 +130,7 @@ def _outcomes(affected: Sequence[Affected], before: Evaluation, after: Evaluatio
             before_margin=float(margin_before[i]),
             after_margin=float(margin_after[i]),
             healed=bool(now[i] != was[i] and (image.true_label is None or now[i] == image.true_label)),
+            predicted_margin=None if predicted is None else float(predicted[i]),
         )
         for i, image in enumerate(affected)
     )
