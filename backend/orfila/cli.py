@@ -21,6 +21,7 @@ from orfila.settings import get_settings
 
 GROUP = "orfila.commands"
 _SUMMARIES = {
+    "pack": "Read a data set once, at a size of your choice.",
     "train": "Train a classifier, with or without some images.",
     "investigate": "Find the training images behind a wrong prediction.",
     "unlearn": "Repair a model without some training images.",
