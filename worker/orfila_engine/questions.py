@@ -1,18 +1,20 @@
-"""One affected image as questions to the index: itself and its transformed queries, as fingerprints."""
+"""One affected image as questions to an engine: itself and its transformed queries."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
+from torch import Tensor, nn
 
 from orfila_engine.architectures import ModelCard
-from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.transforms import transformed_queries
+
+if TYPE_CHECKING:
+    from orfila_engine.engines import Store
 
 Suspects = Literal["label", "all"]
 
@@ -22,9 +24,11 @@ class Asked:
     """The n_b + 1 queries of one affected image; row 0 is the image itself with its predicted label."""
 
     fingerprints: NDArray[np.float32]
-    """[1 + n_b, D]"""
+    """[1 + n_b, D] what the store makes of them."""
+    inputs: Tensor
+    """[1 + n_b, C, H, W] in [0, 1]."""
     images: NDArray[np.uint8]
-    """[1 + n_b, H, W, C]"""
+    """[1 + n_b, H, W, C] the same, rounded, for people."""
     labels: NDArray[np.int64]
     """[1 + n_b]"""
     kinds: tuple[str, ...]
@@ -32,7 +36,7 @@ class Asked:
 
 
 def ask(
-    index: FingerprintIndex,
+    store: Store,
     model: nn.Module,
     card: ModelCard,
     image: NDArray[np.uint8],
@@ -41,13 +45,13 @@ def ask(
     n_b: int,
     seed: int,
 ) -> Asked:
-    """Fingerprints of an affected image [H, W, C] with the label that it received, and of its transformed queries."""
+    """The questions about an affected image [H, W, C]: itself with the label that it received, and n_b transforms."""
     picture = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 255
     images, labels, kinds = transformed_queries(picture, predicted, len(card.classes), n_b, seed)
     images = torch.cat([picture[None], images])
     labels = torch.cat([torch.tensor([predicted]), labels])
     pixels = images.mul(255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
-    return Asked(index.query(model, card, images, labels), pixels, labels.numpy(), ("none", *kinds))
+    return Asked(store.query(model, card, images, labels), images, pixels, labels.numpy(), ("none", *kinds))
 
 
 def suspects_of(labels: NDArray[np.int64], predicted: int, suspects: Suspects) -> NDArray[np.int64]:

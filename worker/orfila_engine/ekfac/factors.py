@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Literal
@@ -24,21 +24,18 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
-from orfila_engine.architectures import ModelCard, normalise
+from orfila_engine.architectures import ModelCard
 from orfila_engine.devices import select_device
 from orfila_engine.ekfac.contraction import Contraction
-from orfila_engine.evaluation import to_tensor
+from orfila_engine.ekfac.passes import Images, batch_size_for, collect, scaled_basis
+from orfila_engine.fingerprint.digest import model_digest
 from orfila_engine.gradients.hooked import HookedLayer, HookedModel
 from orfila_engine.gradients.layers import LeftOut, Trace
 from orfila_engine.gradients.objectives import Objective
 from orfila_engine.progress import Progress, part, quiet
 
-BATCH_SIZE = 64
-BATCH_SIZE_CUDA = 256
 MAX_FAN = 16_384
 """A layer with more inputs or outputs is left out: its Kronecker factor alone would take gigabytes."""
-_MAX_GRADIENTS = {"cpu": 2**27, "cuda": 2**29}
-"""Numbers in one layer's per-example gradients of a batch."""
 
 
 @dataclass(frozen=True)
@@ -132,20 +129,23 @@ class EkfacFactors:
                 out[layer.bias] = bias_.to(weight)
         return out
 
-    def save(self, folder: Path) -> None:
-        """Write factors.safetensors and factors.json."""
+    def save(self, folder: Path, model: str) -> None:
+        """Write factors.safetensors and factors.json. model: its digest."""
         tensors = {}
         for name, layer in self.layers.items():
             for key in ("input_basis", "output_basis", "eigenvalues"):
                 tensors[f"{name}/{key}"] = getattr(layer, key).cpu().contiguous()
         save_file(tensors, folder / "factors.safetensors")
-        (folder / "factors.json").write_text(json.dumps(asdict(self.spec)))
+        (folder / "factors.json").write_text(json.dumps({"model": model, "spec": asdict(self.spec)}, indent=1))
 
     @classmethod
     def open(cls, folder: Path, model: nn.Module, card: ModelCard, device: str = "auto") -> EkfacFactors:
         """Read what `save` wrote, for the same model. Raises ValueError when the files are not those of this model."""
         try:
-            spec = EkfacSpec(**json.loads((folder / "factors.json").read_text()))
+            about = json.loads((folder / "factors.json").read_text())
+            if about["model"] != model_digest(model, card):
+                raise ValueError(f"the EK-FAC factors in {folder} are of another model; make them for this one")
+            spec = EkfacSpec(**about["spec"])
             tensors = load_file(folder / "factors.safetensors")
             hooked = hook(model, card, device)
             layers = {
@@ -189,35 +189,12 @@ def fit_factors(
     spec = spec or EkfacSpec()
     hooked = hook(model, card, device)
     rows = _drawn_images(len(pixels), spec)
-    images = _Images(hooked, card, pixels, rows, batch_size or batch_size_for(hooked))
+    images = Images(hooked, card, pixels, rows, batch_size or batch_size_for(hooked))
     bases = _fit_bases(images, spec, part(progress, 0, 0.45))
     return _fit_eigenvalues(images, spec, bases, part(progress, 0.5, 1.0))
 
 
-def batch_size_for(hooked: HookedModel) -> int:
-    """Images in one pass, such that the per-example gradients of the largest layer stay within bounds."""
-    usual = BATCH_SIZE_CUDA if hooked.device.type == "cuda" else BATCH_SIZE
-    largest = max(layer.fan_in * layer.fan_out for layer in hooked.layers)
-    return max(1, min(usual, _MAX_GRADIENTS.get(hooked.device.type, 2**27) // largest))
-
-
-@dataclass(frozen=True)
-class _Images:
-    """Training images in batches."""
-
-    hooked: HookedModel
-    card: ModelCard
-    pixels: NDArray[np.uint8]
-    rows: NDArray[np.int64]
-    batch_size: int
-
-    def __iter__(self) -> Iterator[tuple[NDArray[np.int64], Tensor]]:
-        for start in range(0, len(self.rows), self.batch_size):
-            rows = self.rows[start : start + self.batch_size]
-            yield rows, normalise(to_tensor(self.pixels[rows]).to(self.hooked.device), self.card)
-
-
-def _fit_bases(images: _Images, spec: EkfacSpec, progress: Progress) -> dict[str, tuple[Tensor, Tensor]]:
+def _fit_bases(images: Images, spec: EkfacSpec, progress: Progress) -> dict[str, tuple[Tensor, Tensor]]:
     """Layer name -> (U [g, I, I], V [g, O, O])."""
     hooked = images.hooked
     contractions = {layer.name: Contraction(layer, hooked.dtype) for layer in hooked.layers}
@@ -265,7 +242,7 @@ def _bases(inputs: Tensor, outputs: Tensor, scale: Tensor | None, name: str) -> 
 
 
 def _fit_eigenvalues(
-    images: _Images, spec: EkfacSpec, bases: dict[str, tuple[Tensor, Tensor]], progress: Progress
+    images: Images, spec: EkfacSpec, bases: dict[str, tuple[Tensor, Tensor]], progress: Progress
 ) -> EkfacFactors:
     hooked = images.hooked
     contractions = {layer.name: Contraction(layer, hooked.dtype) for layer in hooked.layers}
@@ -288,42 +265,6 @@ def _fit_eigenvalues(
     return EkfacFactors(spec, hooked, layers)
 
 
-def collect(
-    hooked: HookedModel,
-    x: Tensor,
-    labels: Tensor,
-    objective: Objective,
-    form: Callable[[HookedLayer, Tensor, Tensor], Tensor],
-    use: Callable[[HookedLayer, Tensor], None],
-) -> None:
-    """One pass over a batch that hands on each layer's per-example gradients once they are whole.
-
-    form(layer, input, output gradient) -> per-example gradients [N, ...]; use(layer, gradients [N, ...]). A module that
-    is called several times has the sum over its calls as its gradient; only for such modules is anything held until
-    the end of the pass.
-    """
-    held: dict[str, Tensor] = {}
-
-    def receive(layer: HookedLayer, a: Tensor, b: Tensor) -> None:
-        each = form(layer, a, b)
-        if layer.n_calls == 1:
-            use(layer, each)
-        else:
-            held[layer.name] = held[layer.name] + each if layer.name in held else each
-
-    hooked.run(x, labels, objective, receive)
-    for layer in hooked.layers:
-        if layer.name in held:
-            use(layer, held[layer.name])
-
-
-def scaled_basis(layer: HookedLayer, output_basis: Tensor) -> Tensor:
-    """V with the folded scale, so that V^T turns gradients at the folded output; [g, O, O]."""
-    if layer.scale is None:
-        return output_basis
-    return layer.scale.view(output_basis.shape[0], -1, 1) * output_basis
-
-
 def _drawn_images(n: int, spec: EkfacSpec) -> NDArray[np.int64]:
     if n <= spec.n_images:
         return np.arange(n)
@@ -332,7 +273,7 @@ def _drawn_images(n: int, spec: EkfacSpec) -> NDArray[np.int64]:
 
 
 def _drawn_objectives(
-    images: _Images, spec: EkfacSpec, drawn: NDArray[np.float64], rows: NDArray[np.int64]
+    images: Images, spec: EkfacSpec, drawn: NDArray[np.float64], rows: NDArray[np.int64]
 ) -> Iterator[tuple[Objective, Tensor]]:
     """The losses of one batch whose gradients' second moments are the Fisher, each with its `labels`.
 

@@ -1,0 +1,131 @@
+"""What an investigation needs of an engine, and the fingerprint index as one.
+
+An engine knows every training image's gradient g_i in the metric of an inverse Fisher F^-1. Two kinds of question are
+put to it. Those of a case are answered as exactly as the engine can: influences, the suspects' unit gradients, the
+products with a direction. Those of the evidence test and of other work that repeats a case many times go to its
+`store`, where every gradient is one short row: for the fingerprint index that is the index itself, for EK-FAC a sketch.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from orfila_engine.architectures import ModelCard
+from orfila_engine.collapse import query_direction
+from orfila_engine.fingerprint import FingerprintIndex
+from orfila_engine.progress import Progress, quiet
+from orfila_engine.suspects import FingerprintSuspects, SuspectGradients, Vector
+
+if TYPE_CHECKING:
+    from orfila_engine.questions import Asked
+
+Direction = TypeVar("Direction")
+EngineName = Literal["fingerprint", "ekfac"]
+
+
+class Store(Protocol):
+    """Gradients of n training images as short rows, made once and kept in a directory."""
+
+    @property
+    def path(self) -> Path:
+        """The directory; what is computed once for these rows may be kept there."""
+        ...
+
+    @property
+    def n(self) -> int:
+        """Number of training images."""
+        ...
+
+    @property
+    def self_influence(self) -> Vector:
+        """[n] g_i . F^-1 . g_i."""
+        ...
+
+    def query(self, model: nn.Module, card: ModelCard, images: Tensor, labels: Tensor) -> Vector:
+        """Rows [Q, D] for the measurement at images [Q, C, H, W] in [0, 1] with labels [Q]."""
+        ...
+
+    def suspects(self, indices: NDArray[np.int64]) -> FingerprintSuspects:
+        """Unit rows of some training images. indices: [S] ascending."""
+        ...
+
+
+class InfluenceEngine(Protocol[Direction]):
+    """See the module."""
+
+    @property
+    def name(self) -> EngineName:
+        """As the command line and the API call it."""
+        ...
+
+    @property
+    def meta(self) -> dict[str, Any]:
+        """`model` and `data`: the digests of what it was made from; data may be empty."""
+        ...
+
+    @property
+    def n(self) -> int:
+        """Number of training images."""
+        ...
+
+    @property
+    def dimension(self) -> int:
+        """Length of a gradient as the engine sees it."""
+        ...
+
+    @property
+    def self_influence(self) -> Vector:
+        """[n] g_i . F^-1 . g_i."""
+        ...
+
+    @property
+    def store(self) -> Store:
+        """The training images' gradients as short rows."""
+        ...
+
+    def direction(self, asked: Sequence[Asked]) -> Direction:
+        """The collapse direction of one or several affected images, of unit length."""
+        ...
+
+    def suspects(self, indices: NDArray[np.int64], progress: Progress = quiet) -> SuspectGradients[Direction]:
+        """Unit gradients of some training images. indices: [S] ascending."""
+        ...
+
+    def scores(
+        self, asked: Sequence[Asked], direction: Direction, progress: Progress = quiet
+    ) -> tuple[NDArray[np.float32], Vector]:
+        """Influence of every training image on every query [A, n, 1 + n_b], and g_i . F^-1 . v [n]."""
+        ...
+
+
+class FingerprintEngine:
+    """A fingerprint index as an engine. A direction is a vector [D]."""
+
+    name: Literal["fingerprint"] = "fingerprint"
+
+    def __init__(self, index: FingerprintIndex) -> None:
+        self.store = index
+        self.meta, self.n, self.dimension = index.meta, index.n, index.dimension
+        self.self_influence = index.self_influence
+
+    def direction(self, asked: Sequence[Asked]) -> Vector:
+        """See `InfluenceEngine`."""
+        return query_direction([a.fingerprints for a in asked])
+
+    def suspects(self, indices: NDArray[np.int64], progress: Progress = quiet) -> FingerprintSuspects:
+        """See `InfluenceEngine`; answered from memory, so there is no progress to report."""
+        return self.store.suspects(indices)
+
+    def scores(
+        self, asked: Sequence[Asked], direction: Vector, progress: Progress = quiet
+    ) -> tuple[NDArray[np.float32], Vector]:
+        """See `InfluenceEngine`; one reading of the store."""
+        products = self.store.influence(np.concatenate([*(a.fingerprints for a in asked), direction[None]]))
+        influences = products[:, :-1].reshape(self.n, len(asked), -1).transpose(1, 0, 2)
+        return influences, products[:, -1]
