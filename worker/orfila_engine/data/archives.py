@@ -60,7 +60,8 @@ def safe_name(raw: str) -> str:
 class _Budget:
     """Counts entries and bytes, and refuses names that differ only by case."""
 
-    def __init__(self, packed_size: int) -> None:
+    def __init__(self, packed_size: int, max_entry_bytes: int) -> None:
+        self._max_entry_bytes = max_entry_bytes
         self._limit = min(MAX_TOTAL_BYTES, max(_RATIO_FLOOR, packed_size) * MAX_RATIO)
         self._seen: set[str] = set()
         self._bytes = 0
@@ -72,34 +73,35 @@ class _Budget:
         self._seen.add(key)
         if len(self._seen) > MAX_ENTRIES:
             raise DataError(f"the archive holds more than {MAX_ENTRIES:,} files; split it")
-        if size > MAX_ENTRY_BYTES:
+        if size > self._max_entry_bytes:
             raise DataError(
-                f"{name!r} is larger than {MAX_ENTRY_BYTES // 2**20} MiB; pictures of that size are not accepted"
+                f"{name!r} is larger than {self._max_entry_bytes // 2**20} MiB; files of that size are not accepted"
             )
         self._bytes += size
         if self._bytes > self._limit:
             raise DataError("the archive unpacks to far more than its own size, as a decompression bomb does; refused")
 
 
-def read_entries(source: Path) -> Iterator[Entry]:
+def read_entries(source: Path, *, max_entry_bytes: int = MAX_ENTRY_BYTES) -> Iterator[Entry]:
     """Every regular file of a directory or archive, in the order of the archive (of names, for a directory).
 
+    max_entry_bytes: the largest file that is accepted; the default is ample for a picture.
     Raises DataError when the source is neither, or on the first entry that breaks a rule of this module.
     """
     if source.is_dir():
-        yield from _directory(source)
+        yield from _directory(source, max_entry_bytes)
     elif not source.is_file():
         raise DataError(f"{source} does not exist; give a folder, a zip or a tar archive")
     elif zipfile.is_zipfile(source):
-        yield from _zip(source)
+        yield from _zip(source, max_entry_bytes)
     elif tarfile.is_tarfile(source):
-        yield from _tar(source)
+        yield from _tar(source, max_entry_bytes)
     else:
         raise DataError(f"{source.name} is neither a zip nor a tar archive; pack the class folders into one of them")
 
 
-def _directory(root: Path) -> Iterator[Entry]:
-    budget = _Budget(MAX_TOTAL_BYTES)
+def _directory(root: Path, max_entry_bytes: int) -> Iterator[Entry]:
+    budget = _Budget(MAX_TOTAL_BYTES, max_entry_bytes)
     for folder, folders, files in os.walk(root):
         folders.sort()
         for file in sorted(files):
@@ -111,14 +113,14 @@ def _directory(root: Path) -> Iterator[Entry]:
             yield Entry(name, path.read_bytes())
 
 
-def _zip(source: Path) -> Iterator[Entry]:
+def _zip(source: Path, max_entry_bytes: int) -> Iterator[Entry]:
     try:
         with zipfile.ZipFile(source) as archive:
             infos = archive.infolist()
             if len(infos) > MAX_ENTRIES:
                 raise DataError(f"the archive holds more than {MAX_ENTRIES:,} files; split it")
             _refuse_overlap(infos)
-            budget = _Budget(source.stat().st_size)
+            budget = _Budget(source.stat().st_size, max_entry_bytes)
             for info in infos:
                 name = safe_name(info.filename)
                 mode = info.external_attr >> 16
@@ -152,10 +154,10 @@ def _refuse_overlap(infos: list[zipfile.ZipInfo]) -> None:
         end = info.header_offset + 30 + len(info.orig_filename.encode(encoding)) + info.compress_size
 
 
-def _tar(source: Path) -> Iterator[Entry]:
+def _tar(source: Path, max_entry_bytes: int) -> Iterator[Entry]:
     try:
         with tarfile.open(source, "r:*") as archive:
-            budget = _Budget(source.stat().st_size)
+            budget = _Budget(source.stat().st_size, max_entry_bytes)
             for member in archive:
                 name = safe_name(member.name)
                 if member.isdir():

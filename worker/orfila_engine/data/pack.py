@@ -37,6 +37,7 @@ FORMAT = "orfila-pack/1"
 TEST_SHARE = 0.1
 ATLAS_EDGE = 32
 MAX_TILE = 64
+MAX_EDGE = 1024
 _LISTED_SKIPS = 1_000
 Progress = Callable[[int, int], None]
 
@@ -113,6 +114,7 @@ def pack(
     out_dir: Path,
     *,
     on_broken: Literal["refuse", "skip"] = "refuse",
+    size: tuple[int, int] | None = None,
     keep_originals: bool = False,
     atlases: bool = False,
     seed: int = 0,
@@ -120,19 +122,22 @@ def pack(
 ) -> PackedDataset:
     """Read a data set into a pack at `out_dir` (which must not exist).
 
+    size: (height, width) that all pictures are resized to; the most frequent size by default.
     on_broken: refuse the data set because of a picture that cannot be decoded (it is named), or leave it out.
     seed: of the split, where the source has none: 10 % of each class becomes the test split.
     progress: called with (pictures done, pictures in all); may raise to cancel.
 
     Raises DataError for a source that cannot be used.
     """
+    if size is not None and not all(1 <= edge <= MAX_EDGE for edge in size):
+        raise DataError(f"pictures of {size[1]} x {size[0]} pixels cannot be packed; choose 1 to {MAX_EDGE}")
     opened = open_source(source) if isinstance(source, Path) else source
     rows, skipped = _survey(opened, on_broken)
     classes = _classes(opened, rows)
     given = _assign_splits(rows, classes, seed)
     order = sorted(range(len(rows)), key=lambda i: (rows[i].split != "train", i))
     position = {source_row: index for index, source_row in enumerate(order)}
-    height, width = Counter(r.size for r in rows).most_common(1)[0][0]
+    height, width = size or Counter(r.size for r in rows).most_common(1)[0][0]
     channels = 1 if all(r.grey for r in rows) else 3
 
     part = out_dir.with_name(out_dir.name + ".part")
@@ -167,7 +172,7 @@ def pack(
     if any(r.broken for r in kept):
         pixels = _drop_broken(part, pixels, np.array([not r.broken for r in kept]))
         kept = [r for r in kept if not r.broken]
-    meta = _describe(kept, classes, (height, width, channels), given, converted, skipped)
+    meta = _describe(kept, classes, (height, width, channels), size, given, converted, skipped)
     _write_manifest(part / "manifest.parquet", kept, classes)
     if atlases:
         meta["atlas"] = _write_atlases(part, pixels)
@@ -308,6 +313,7 @@ def _describe(
     rows: list[_Row],
     classes: Sequence[str],
     shape: tuple[int, int, int],
+    chosen_size: tuple[int, int] | None,
     given: str,
     converted: Counter[str],
     skipped: list[dict[str, str]],
@@ -316,7 +322,9 @@ def _describe(
     empty = [c for c in classes if counts["train"][c] == 0]
     if empty:
         raise DataError(f"the class '{empty[0]}' has no training pictures; add some or remove its folder")
-    digest = hashlib.sha256(json.dumps([FORMAT, list(classes)]).encode())
+    # The digest is of the original bytes; a size that they do not say themselves is part of what was made of them.
+    head = [FORMAT, list(classes)] if chosen_size is None else [FORMAT, list(classes), list(chosen_size)]
+    digest = hashlib.sha256(json.dumps(head).encode())
     for row in rows:
         digest.update(f"{row.sha256} {row.class_name} {row.split}\n".encode())
     return {

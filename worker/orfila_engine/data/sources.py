@@ -6,10 +6,7 @@ pixels. `open_source` chooses by looking at the files, never at a client's claim
 
 from __future__ import annotations
 
-import gzip
-import io
 import math
-import struct
 import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -20,13 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orfila_engine.data.archives import DataError, read_entries
+from orfila_engine.data.binary import LabelKind, read_binary
 from orfila_engine.data.images import SUFFIXES
 
 Split = Literal["train", "test"]
 _TRAIN = {"train", "training"}
 _TEST = {"test", "testing", "val", "valid", "validation"}
 _PARQUET_BATCH = 512
-_MAX_ARRAY_BYTES = 64 * 2**30
 
 
 @dataclass(frozen=True)
@@ -151,17 +148,17 @@ class Parquet(Source):
             raise DataError(f"{self._path.name} is not a readable Parquet file ({error})") from error
 
 
-def open_source(path: Path) -> Source:
+def open_source(path: Path, labels: LabelKind | None = None) -> Source:
     """The source at a path, chosen by its content.
 
-    Raises DataError when nothing fits, naming the formats that do.
+    labels: which labels of CIFAR-100; the fine ones by default.
+    Raises DataError when nothing fits, naming the formats that do, or when the choice of labels fits nothing.
     """
-    if path.is_dir():
-        if any(path.glob("*-images-idx3-ubyte*")):
-            return _idx(path)
-        if any(path.glob("data_batch_1.bin")) or any(path.glob("train.bin")):
-            return _cifar(path)
-        return ClassFolders(path)
+    binary = read_binary(path, labels or "fine")
+    if binary is not None:
+        return Arrays(*binary)
+    if labels is not None:
+        raise DataError("only CIFAR-100 has fine and coarse labels; leave out the choice")
     if path.is_file():
         with path.open("rb") as file:
             start = file.read(4)
@@ -204,61 +201,3 @@ def _npz(path: Path) -> Arrays:
         raise DataError(f"the images in {path.name} are {images.dtype}; save them as uint8 in 0..255")
     names = classes or [str(i) for i in range(int(labels.max()) + 1)]
     return Arrays(images, labels.astype(np.int64), n_train, tuple(names))
-
-
-FASHION_CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
-
-
-def _idx_array(path: Path) -> NDArray[np.uint8]:
-    opener = gzip.open if path.suffix == ".gz" else open
-    with opener(path, "rb") as file:
-        magic = file.read(4)
-        if len(magic) != 4 or magic[:3] != b"\x00\x00\x08":
-            raise DataError(f"{path.name} is not an IDX file of bytes")
-        shape = struct.unpack(f">{magic[3]}I", file.read(4 * magic[3]))
-        if math.prod(shape) > _MAX_ARRAY_BYTES:
-            raise DataError(f"{path.name} claims {math.prod(shape):,} bytes; too many")
-        data = np.frombuffer(file.read(math.prod(shape)), dtype=np.uint8)
-    if data.size != math.prod(shape):
-        raise DataError(f"{path.name} is shorter than its header says; copy it again")
-    return data.reshape(shape)
-
-
-def _idx(folder: Path) -> Arrays:
-    def load(prefix: str, kind: str) -> NDArray[np.uint8]:
-        found = sorted(folder.glob(f"{prefix}-{kind}-ubyte*"))
-        if not found:
-            raise DataError(f"{folder.name} lacks {prefix}-{kind}-ubyte(.gz)")
-        return _idx_array(found[0])
-
-    train, test = load("train", "images-idx3"), load("t10k", "images-idx3")
-    labels = np.concatenate([load("train", "labels-idx1"), load("t10k", "labels-idx1")]).astype(np.int64)
-    n_classes = int(labels.max()) + 1
-    fashion = "fashion" in folder.name.lower() and n_classes == len(FASHION_CLASSES)
-    names = FASHION_CLASSES if fashion else tuple(str(i) for i in range(n_classes))
-    return Arrays(np.concatenate([train, test]), labels, len(train), names)
-
-
-def _cifar(folder: Path) -> Arrays:
-    coarse = (folder / "train.bin").is_file()
-    train = [folder / "train.bin"] if coarse else sorted(folder.glob("data_batch_*.bin"))
-    test = folder / ("test.bin" if coarse else "test_batch.bin")
-    head = 2 if coarse else 1
-    rows = []
-    for path in [*train, test]:
-        if not path.is_file():
-            raise DataError(f"{folder.name} lacks {path.name}")
-        raw = np.frombuffer(path.read_bytes(), dtype=np.uint8)
-        if raw.size % (head + 3072):
-            raise DataError(f"{path.name} is not a CIFAR binary file (its size does not fit); use the binary version")
-        rows.append(raw.reshape(-1, head + 3072))
-    n_train = sum(len(r) for r in rows[:-1])
-    table = np.concatenate(rows)
-    labels = table[:, head - 1].astype(np.int64)
-    images = table[:, head:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1)
-    listing = folder / ("fine_label_names.txt" if coarse else "batches.meta.txt")
-    if listing.is_file():
-        names = tuple(n for n in io.StringIO(listing.read_text()).read().split("\n") if n.strip())
-    else:
-        names = tuple(str(i) for i in range(int(labels.max()) + 1))
-    return Arrays(np.ascontiguousarray(images), labels, n_train, names)
