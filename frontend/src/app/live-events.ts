@@ -14,7 +14,18 @@ interface EventData {
   phase?: string
 }
 
-const topics = ['dataset', 'model', 'case', 'verdicts', 'remedy', 'job', 'upload'] as const
+const topics = [
+  'dataset',
+  'model',
+  'case',
+  'verdicts',
+  'remedy',
+  'drill',
+  'sweep',
+  'comparison',
+  'job',
+  'upload',
+] as const
 type Topic = (typeof topics)[number]
 
 /** Which cached answers an event makes old. Progress of a job goes straight into the cache. */
@@ -55,12 +66,22 @@ export function applyEvent(queries: QueryClient, topic: Topic, data: EventData):
       const caseId = data.case_id ?? data.id
       stale('case', caseId, 'verdicts')
       stale('case', caseId, 'review')
+      stale('case', caseId, 'comparisons')
       break
     }
     case 'remedy':
       stale('case', data.case_id)
       stale('remedy', data.id)
       stale('cases')
+      break
+    case 'drill':
+    case 'sweep':
+      stale(`${topic}s`)
+      stale(topic, data.id)
+      stale('projects')
+      break
+    case 'comparison':
+      stale('case', data.case_id, 'comparisons')
       break
     case 'upload':
       break

@@ -90,11 +90,30 @@ const newCase = createRoute({
     compact({
       model: text(raw, 'model'),
       triggered: text(raw, 'triggered'),
+      carriers: numbers(raw, 'carriers').join(',') || undefined,
+      of: text(raw, 'of'),
       label: number(raw, 'label'),
       predicted: number(raw, 'predicted'),
       test: numbers(raw, 'test').join(',') || undefined,
     }),
   component: lazyRouteComponent(() => import('@/features/cases/new-case'), 'NewCaseScreen'),
+})
+
+const drills = createRoute({
+  getParentRoute: () => app,
+  path: '/p/$projectId/drills',
+  component: lazyRouteComponent(() => import('@/features/drills/drills'), 'DrillsScreen'),
+})
+const newDrill = createRoute({
+  getParentRoute: () => app,
+  path: '/p/$projectId/drills/new',
+  validateSearch: (raw) => compact({ dataset: text(raw, 'dataset'), attack: text(raw, 'attack') }),
+  component: lazyRouteComponent(() => import('@/features/drills/new-drill'), 'NewDrillScreen'),
+})
+const drill = createRoute({
+  getParentRoute: () => app,
+  path: '/p/$projectId/drills/$drillId',
+  component: lazyRouteComponent(() => import('@/features/drills/drill'), 'DrillScreen'),
 })
 
 const caseRoot = createRoute({
@@ -178,6 +197,9 @@ const tree = root.addChildren([
     model,
     cases,
     newCase,
+    drills,
+    newDrill,
+    drill,
     caseRoot.addChildren([caseOverview, evidence, review, repair, verify, activity]),
     jobs,
     job,

@@ -7,6 +7,7 @@ import {
   BrandMark,
   CaseIcon,
   DatasetIcon,
+  DrillIcon,
   InboxIcon,
   JobIcon,
   ModelIcon,
@@ -60,7 +61,7 @@ function Navigation() {
   const { project, projects } = useProject()
   const navigate = useNavigate()
   const session = useQuery(q.session()).data
-  const active = useQuery({ ...q.jobs({ active: true }), refetchInterval: 15_000 }).data?.items.length ?? 0
+  const active = useQuery({ ...q.activeJobs(), refetchInterval: 15_000 }).data?.items.length ?? 0
   const params = { projectId: project?.id ?? '' }
   return (
     <nav className="nav" aria-label="Main">
@@ -94,6 +95,9 @@ function Navigation() {
           </Link>
           <Link to="/p/$projectId/cases" params={params} className="nav-link">
             <CaseIcon /> Cases <span className="nav-count">{project.n_cases || ''}</span>
+          </Link>
+          <Link to="/p/$projectId/drills" params={params} className="nav-link">
+            <DrillIcon /> Drills <span className="nav-count">{project.n_drills || ''}</span>
           </Link>
         </>
       )}

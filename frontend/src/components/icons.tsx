@@ -39,6 +39,16 @@ export const CaseIcon = () => (
     <path d="M7 12A5 5 0 1 0 7 2a5 5 0 0 0 0 10zM10.5 10.5 14 14" />
   </Icon>
 )
+export const DrillIcon = () => (
+  <Icon>
+    <path d="M6 2v4l-3.500 6a1.500 1.500 0 0 0 1.300 2h8.400a1.500 1.500 0 0 0 1.300-2L10 6V2M5 2h6M4.500 10h7" />
+  </Icon>
+)
+export const SweepIcon = () => (
+  <Icon>
+    <path d="M2 13.500h12M3.500 11V7.500M6.500 11V5M9.500 11V8M12.500 11V2.500" />
+  </Icon>
+)
 export const JobIcon = () => (
   <Icon>
     <path d="M8 14A6 6 0 1 0 8 2a6 6 0 0 0 0 12zM8 5v3l2 2" />

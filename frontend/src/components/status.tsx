@@ -1,7 +1,13 @@
 // State chips: a word and a shape, never colour alone.
-import type { Case, ClassifierModel, Dataset, Finding, Job, Remedy } from '@/client'
+import type { Case, ClassifierModel, Dataset, Drill, Finding, Job, Remedy } from '@/client'
 
-type AnyState = Case['state'] | Dataset['state'] | ClassifierModel['state'] | Job['state'] | Remedy['state']
+type AnyState =
+  | Case['state']
+  | Dataset['state']
+  | ClassifierModel['state']
+  | Job['state']
+  | Remedy['state']
+  | Drill['state']
 
 const look: Record<AnyState, { text: string; colour: string; shape: string }> = {
   scoring: { text: 'Scoring', colour: 'var(--affected)', shape: '◔' },
@@ -18,6 +24,7 @@ const look: Record<AnyState, { text: string; colour: string; shape: string }> = 
   queued: { text: 'Queued', colour: 'var(--unjudged)', shape: '○' },
   running: { text: 'Running', colour: 'var(--affected)', shape: '◔' },
   cancelling: { text: 'Cancelling', colour: 'var(--unsure)', shape: '◐' },
+  finished: { text: 'Done', colour: 'var(--clean)', shape: '●' },
   succeeded: { text: 'Done', colour: 'var(--clean)', shape: '●' },
   cancelled: { text: 'Cancelled', colour: 'var(--unjudged)', shape: '○' },
   not_healed: { text: 'Not healed', colour: 'var(--poison)', shape: '◆' },

@@ -1,6 +1,6 @@
 // What the browser asks the server, and under which key the answer is kept. Keys start with the kind of thing, so that
 // live-events.ts can name what an event makes old.
-import { queryOptions } from '@tanstack/react-query'
+import { infiniteQueryOptions, queryOptions } from '@tanstack/react-query'
 import {
   checkAudit,
   currentSession,
@@ -8,6 +8,8 @@ import {
   getCase,
   getConfusion,
   getDataset,
+  getDrill,
+  getDrillFigure,
   getEvidence,
   getFigure,
   getImage,
@@ -17,9 +19,14 @@ import {
   getRemedy,
   getRemedyFigure,
   getReviewProgress,
+  listArchitectures,
+  listAttacks,
   listAudit,
   listCases,
+  listComparisons,
   listDatasets,
+  listDetectors,
+  listDrills,
   listJobs,
   listModels,
   listPredictions,
@@ -31,6 +38,7 @@ import {
 } from '@/client'
 import { body } from './api'
 import { CASE_COLUMNS, type CaseColumns, DATASET_COLUMNS, type DatasetColumns, decodeColumns } from './columns'
+import { everything, nextPage, together } from './pages'
 
 const immutable = { staleTime: Number.POSITIVE_INFINITY } as const
 
@@ -40,7 +48,8 @@ export const q = {
   datasets: (projectId: string) =>
     queryOptions({
       queryKey: ['datasets', projectId],
-      queryFn: () => body(listDatasets({ path: { project_id: projectId }, query: { limit: 200 } })),
+      queryFn: () =>
+        everything((cursor) => body(listDatasets({ path: { project_id: projectId }, query: { limit: 200, cursor } }))),
     }),
   dataset: (id: string) =>
     queryOptions({ queryKey: ['dataset', id], queryFn: () => body(getDataset({ path: { dataset_id: id } })) }),
@@ -60,7 +69,8 @@ export const q = {
   models: (projectId: string) =>
     queryOptions({
       queryKey: ['models', projectId],
-      queryFn: () => body(listModels({ path: { project_id: projectId }, query: { limit: 200 } })),
+      queryFn: () =>
+        everything((cursor) => body(listModels({ path: { project_id: projectId }, query: { limit: 200, cursor } }))),
     }),
   model: (id: string) =>
     queryOptions({ queryKey: ['model', id], queryFn: () => body(getModel({ path: { model_id: id } })) }),
@@ -79,7 +89,8 @@ export const q = {
   cases: (projectId: string) =>
     queryOptions({
       queryKey: ['cases', projectId],
-      queryFn: () => body(listCases({ path: { project_id: projectId }, query: { limit: 200 } })),
+      queryFn: () =>
+        everything((cursor) => body(listCases({ path: { project_id: projectId }, query: { limit: 200, cursor } }))),
     }),
   case: (id: string) =>
     queryOptions({ queryKey: ['case', id], queryFn: () => body(getCase({ path: { case_id: id } })) }),
@@ -125,10 +136,41 @@ export const q = {
       queryFn: () => body(getRemedyFigure({ path: { remedy_id: id } })),
       ...immutable,
     }),
-  jobs: (filter: { project_id?: string; active?: boolean } = {}) =>
+  attacks: () => queryOptions({ queryKey: ['attacks'], queryFn: () => body(listAttacks()), ...immutable }),
+  architectures: () =>
+    queryOptions({ queryKey: ['architectures'], queryFn: () => body(listArchitectures()), ...immutable }),
+  detectors: () => queryOptions({ queryKey: ['detectors'], queryFn: () => body(listDetectors()), ...immutable }),
+  drills: (projectId: string) =>
     queryOptions({
-      queryKey: ['jobs', filter],
-      queryFn: () => body(listJobs({ query: { ...filter, limit: 100 } })),
+      queryKey: ['drills', projectId],
+      queryFn: () =>
+        everything((cursor) => body(listDrills({ path: { project_id: projectId }, query: { limit: 200, cursor } }))),
+    }),
+  drill: (id: string) =>
+    queryOptions({ queryKey: ['drill', id], queryFn: () => body(getDrill({ path: { drill_id: id } })) }),
+  drillFigure: (id: string) =>
+    queryOptions({
+      queryKey: ['drill-figure', id],
+      queryFn: () => body(getDrillFigure({ path: { drill_id: id } })),
+      ...immutable,
+    }),
+  comparisons: (caseId: string) =>
+    queryOptions({
+      queryKey: ['case', caseId, 'comparisons'],
+      queryFn: () => body(listComparisons({ path: { case_id: caseId } })),
+    }),
+  activeJobs: () =>
+    queryOptions({
+      queryKey: ['jobs', 'active'],
+      queryFn: () => everything((cursor) => body(listJobs({ query: { active: true, limit: 200, cursor } }))),
+    }),
+  jobs: () =>
+    infiniteQueryOptions({
+      queryKey: ['jobs', 'all'],
+      queryFn: ({ pageParam }) => body(listJobs({ query: { limit: 50, cursor: pageParam } })),
+      initialPageParam: undefined as string | undefined,
+      getNextPageParam: nextPage,
+      select: together,
     }),
   job: (id: string) => queryOptions({ queryKey: ['job', id], queryFn: () => body(getJob({ path: { job_id: id } })) }),
   jobLog: (id: string) =>
@@ -137,9 +179,12 @@ export const q = {
       queryFn: () => body(getJobLog({ path: { job_id: id }, query: { limit: 500 } })),
     }),
   audit: (filter: { project_id?: string; case_id?: string; subject_id?: string }) =>
-    queryOptions({
+    infiniteQueryOptions({
       queryKey: ['audit', filter],
-      queryFn: () => body(listAudit({ query: { ...filter, limit: 100 } })),
+      queryFn: ({ pageParam }) => body(listAudit({ query: { ...filter, limit: 100, cursor: pageParam } })),
+      initialPageParam: undefined as string | undefined,
+      getNextPageParam: nextPage,
+      select: together,
     }),
   auditCheck: () => queryOptions({ queryKey: ['audit-check'], queryFn: () => body(checkAudit()), enabled: false }),
   tokens: () => queryOptions({ queryKey: ['tokens'], queryFn: () => body(listTokens()) }),

@@ -1,8 +1,9 @@
 // What happened, hash-chained: of one case, or of everything; with a button that verifies the chain.
 import { Button } from '@mantine/core'
-import { useQuery } from '@tanstack/react-query'
+import { useInfiniteQuery, useQuery } from '@tanstack/react-query'
 import { useParams } from '@tanstack/react-router'
 import { Digest } from '@/components/copy'
+import { More } from '@/components/more'
 import { TitleRow } from '@/components/page'
 import { Loaded, ProblemPanel } from '@/components/states'
 import { count } from '@/lib/format'
@@ -31,29 +32,41 @@ function VerifyChain() {
   )
 }
 
+function Events({ filter }: { filter: { case_id?: string } }) {
+  const events = useInfiniteQuery(q.audit(filter))
+  return (
+    <Loaded query={events}>
+      {({ items }) => (
+        <>
+          <Timeline events={items} hashes />
+          <More query={events} shown={items.length} />
+        </>
+      )}
+    </Loaded>
+  )
+}
+
 export function CaseActivityScreen() {
   const { caseId } = useParams({ from: '/app/c/$caseId' })
-  const events = useQuery(q.audit({ case_id: caseId }))
   return (
     <section className="panel">
       <div className="panel-head">
         <h2>Activity of this case</h2>
         <VerifyChain />
       </div>
-      <Loaded query={events}>{(page) => <Timeline events={page.items} hashes />}</Loaded>
+      <Events filter={{ case_id: caseId }} />
     </section>
   )
 }
 
 export function AuditScreen() {
-  const events = useQuery(q.audit({}))
   return (
     <div className="page">
       <TitleRow title="Audit trail" chip={<SettingsTabs />}>
         <VerifyChain />
       </TitleRow>
       <section className="panel">
-        <Loaded query={events}>{(page) => <Timeline events={page.items} hashes />}</Loaded>
+        <Events filter={{}} />
       </section>
     </div>
   )

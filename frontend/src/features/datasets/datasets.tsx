@@ -4,9 +4,10 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useNavigate, useParams } from '@tanstack/react-router'
 import { useState } from 'react'
 import { createDataset, type Dataset, type DatasetCreate, type Upload } from '@/client'
+import type { Column } from '@/components/data-table'
 import { DatasetIcon } from '@/components/icons'
-import { TitleRow } from '@/components/page'
-import { Empty, Loaded, ProblemPanel } from '@/components/states'
+import { ListPage } from '@/components/list-page'
+import { ProblemPanel } from '@/components/states'
 import { StateChip } from '@/components/status'
 import { UploadPanel } from '@/components/upload-panel'
 import { body, idempotencyKey } from '@/lib/api'
@@ -79,67 +80,45 @@ function NewDataset({ projectId }: { projectId: string }) {
   )
 }
 
-function DatasetsTable({ projectId, datasets }: { projectId: string; datasets: Dataset[] }) {
-  return (
-    <table className="table">
-      <thead>
-        <tr>
-          <th>Name</th>
-          <th>State</th>
-          <th style={{ textAlign: 'right' }}>Training</th>
-          <th style={{ textAlign: 'right' }}>Test</th>
-          <th style={{ textAlign: 'right' }}>Classes</th>
-          <th style={{ textAlign: 'right' }}>Size</th>
-          <th>Lineage</th>
-          <th>Added</th>
-        </tr>
-      </thead>
-      <tbody>
-        {datasets.map((dataset) => (
-          <tr key={dataset.id}>
-            <td>
-              <Link to="/p/$projectId/datasets/$datasetId" params={{ projectId, datasetId: dataset.id }}>
-                {dataset.name}
-              </Link>
-            </td>
-            <td>
-              <StateChip state={dataset.state} />
-            </td>
-            <td className="number">{count(dataset.n_train)}</td>
-            <td className="number">{count(dataset.n_test)}</td>
-            <td className="number">{dataset.classes.length || '–'}</td>
-            <td className="number">
-              {dataset.width ? `${dataset.width} × ${dataset.height} × ${dataset.channels}` : '–'}
-            </td>
-            <td className="quiet">{dataset.parent_id ? `cleansed, ${count(dataset.n_removed ?? 0)} removed` : '–'}</td>
-            <td>{ago(dataset.created_at)}</td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
-  )
+const columns = (projectId: string): Column<Dataset>[] => [
+  {
+    name: 'Name',
+    cell: (dataset) => (
+      <Link to="/p/$projectId/datasets/$datasetId" params={{ projectId, datasetId: dataset.id }}>
+        {dataset.name}
+      </Link>
+    ),
+  },
+  { name: 'State', cell: (dataset) => <StateChip state={dataset.state} /> },
+  { name: 'Training', numeric: true, cell: (dataset) => count(dataset.n_train) },
+  { name: 'Test', numeric: true, cell: (dataset) => count(dataset.n_test) },
+  { name: 'Classes', numeric: true, cell: (dataset) => dataset.classes.length || '–' },
+  {
+    name: 'Size',
+    numeric: true,
+    cell: (dataset) => (dataset.width ? `${dataset.width} × ${dataset.height} × ${dataset.channels}` : '–'),
+  },
+  { name: 'Lineage', cell: (dataset) => <span className="quiet">{lineage(dataset)}</span> },
+  { name: 'Added', cell: (dataset) => ago(dataset.created_at) },
+]
+
+function lineage(dataset: Dataset): string {
+  if (dataset.parent_id) return `cleansed, ${count(dataset.n_removed ?? 0)} removed`
+  return dataset.drill_id ? 'made by a drill' : 'uploaded'
 }
 
 export function DatasetsScreen() {
   const { projectId } = useParams({ from: '/app/p/$projectId/datasets' })
   const query = useQuery(q.datasets(projectId))
   return (
-    <div className="page">
-      <TitleRow title="Data sets" />
-      <Stack gap={16}>
-        <section className="panel">
-          <Loaded query={query}>
-            {(page) =>
-              page.items.length > 0 ? (
-                <DatasetsTable projectId={projectId} datasets={page.items} />
-              ) : (
-                <Empty icon={<DatasetIcon />}>No data set yet. Add the training images of the model below.</Empty>
-              )
-            }
-          </Loaded>
-        </section>
-        <NewDataset projectId={projectId} />
-      </Stack>
-    </div>
+    <ListPage
+      title="Data sets"
+      query={query}
+      columns={columns(projectId)}
+      icon={<DatasetIcon />}
+      empty="No data set yet. Add the training images of the model below."
+    >
+      <NewDataset projectId={projectId} />
+    </ListPage>
   )
 }

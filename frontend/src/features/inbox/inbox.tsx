@@ -1,11 +1,10 @@
 // Where everybody starts: what waits for review, what runs, what happened.
 import { Button, Stack } from '@mantine/core'
-import { useQueries, useQuery } from '@tanstack/react-query'
+import { useInfiniteQuery, useQueries, useQuery } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
 import { useProject } from '@/app/project'
 import type { Case } from '@/client'
 import { CaseIcon } from '@/components/icons'
-import { isActive } from '@/components/job-progress'
 import { Stat, TitleRow } from '@/components/page'
 import { Empty, Loaded, Rows } from '@/components/states'
 import { q } from '@/lib/queries'
@@ -31,9 +30,8 @@ export function InboxScreen() {
   const lists = useQueries({ queries: projects.map((p) => q.cases(p.id)) })
   const pending = lists.some((l) => l.isPending) || projects.length === 0
   const cases = lists.flatMap((l) => l.data?.items ?? []).filter((c) => c.state !== 'archived')
-  const jobs = useQuery(q.jobs())
-  const events = useQuery(q.audit({}))
-  const running = jobs.data?.items.filter(isActive) ?? []
+  const events = useInfiniteQuery(q.audit({}))
+  const running = useQuery(q.activeJobs()).data?.items ?? []
   const start = project && (
     <Button renderRoot={(props) => <Link to="/p/$projectId/cases/new" params={{ projectId: project.id }} {...props} />}>
       New case

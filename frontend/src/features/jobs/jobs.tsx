@@ -1,16 +1,17 @@
 // All jobs, newest first.
-import { useQuery } from '@tanstack/react-query'
+import { useInfiniteQuery } from '@tanstack/react-query'
 import { JobIcon } from '@/components/icons'
 import { isActive } from '@/components/job-progress'
+import { More } from '@/components/more'
 import { TitleRow } from '@/components/page'
 import { Empty, Loaded } from '@/components/states'
 import { q } from '@/lib/queries'
 import { JobsTable } from './jobs-table'
 
 export function JobsScreen() {
-  const jobs = useQuery({
+  const jobs = useInfiniteQuery({
     ...q.jobs(),
-    refetchInterval: (state) => (state.state.data?.items.some(isActive) ? 3000 : false),
+    refetchInterval: (state) => (state.state.data?.pages.some((p) => p.items.some(isActive)) ? 3000 : false),
   })
   return (
     <div className="page">
@@ -19,7 +20,10 @@ export function JobsScreen() {
         <Loaded query={jobs}>
           {(page) =>
             page.items.length > 0 ? (
-              <JobsTable jobs={page.items} />
+              <>
+                <JobsTable jobs={page.items} />
+                <More query={jobs} shown={page.items.length} />
+              </>
             ) : (
               <Empty icon={<JobIcon />}>
                 No job yet. Reading a data set, checking a model and investigating are jobs.

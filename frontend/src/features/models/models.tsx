@@ -4,9 +4,10 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useNavigate, useParams } from '@tanstack/react-router'
 import { useState } from 'react'
 import { type ClassifierModel, createModel, type ModelCard, type Upload } from '@/client'
+import type { Column } from '@/components/data-table'
 import { ModelIcon } from '@/components/icons'
-import { TitleRow } from '@/components/page'
-import { Empty, Loaded, ProblemPanel } from '@/components/states'
+import { ListPage } from '@/components/list-page'
+import { ProblemPanel } from '@/components/states'
 import { StateChip } from '@/components/status'
 import { UploadPanel } from '@/components/upload-panel'
 import { body, idempotencyKey } from '@/lib/api'
@@ -99,67 +100,46 @@ function NewModel({ projectId }: { projectId: string }) {
   )
 }
 
-function ModelsTable({ projectId, models }: { projectId: string; models: ClassifierModel[] }) {
-  const datasets = useQuery(q.datasets(projectId)).data?.items ?? []
-  const nameOf = (id: string) => datasets.find((d) => d.id === id)?.name ?? '–'
-  return (
-    <table className="table">
-      <thead>
-        <tr>
-          <th>Name</th>
-          <th>State</th>
-          <th>Architecture</th>
-          <th style={{ textAlign: 'right' }}>Parameters</th>
-          <th style={{ textAlign: 'right' }}>Test accuracy</th>
-          <th>Data set</th>
-          <th>Origin</th>
-          <th>Added</th>
-        </tr>
-      </thead>
-      <tbody>
-        {models.map((model) => (
-          <tr key={model.id}>
-            <td>
-              <Link to="/p/$projectId/models/$modelId" params={{ projectId, modelId: model.id }}>
-                {model.name}
-              </Link>
-            </td>
-            <td>
-              <StateChip state={model.state} />
-            </td>
-            <td className="mono">{model.card?.architecture ?? '–'}</td>
-            <td className="number">{model.n_parameters === null ? '–' : count(model.n_parameters)}</td>
-            <td className="number">{percent(model.accuracy_test)}</td>
-            <td>{nameOf(model.dataset_id)}</td>
-            <td className="quiet">{model.remedy_id ? 'repaired' : 'uploaded'}</td>
-            <td>{ago(model.created_at)}</td>
-          </tr>
-        ))}
-      </tbody>
-    </table>
-  )
+const columns = (projectId: string, nameOf: (datasetId: string) => string): Column<ClassifierModel>[] => [
+  {
+    name: 'Name',
+    cell: (model) => (
+      <Link to="/p/$projectId/models/$modelId" params={{ projectId, modelId: model.id }}>
+        {model.name}
+      </Link>
+    ),
+  },
+  { name: 'State', cell: (model) => <StateChip state={model.state} /> },
+  { name: 'Architecture', cell: (model) => <span className="mono">{model.card?.architecture ?? '–'}</span> },
+  {
+    name: 'Parameters',
+    numeric: true,
+    cell: (model) => (model.n_parameters === null ? '–' : count(model.n_parameters)),
+  },
+  { name: 'Test accuracy', numeric: true, cell: (model) => percent(model.accuracy_test) },
+  { name: 'Data set', cell: (model) => nameOf(model.dataset_id) },
+  { name: 'Origin', cell: (model) => <span className="quiet">{origin(model)}</span> },
+  { name: 'Added', cell: (model) => ago(model.created_at) },
+]
+
+function origin(model: ClassifierModel): string {
+  if (model.remedy_id) return 'repaired'
+  return model.drill_id ? 'made by a drill' : 'uploaded'
 }
 
 export function ModelsScreen() {
   const { projectId } = useParams({ from: '/app/p/$projectId/models' })
   const query = useQuery(q.models(projectId))
+  const datasets = useQuery(q.datasets(projectId)).data?.items ?? []
   return (
-    <div className="page">
-      <TitleRow title="Models" />
-      <Stack gap={16}>
-        <section className="panel">
-          <Loaded query={query}>
-            {(page) =>
-              page.items.length > 0 ? (
-                <ModelsTable projectId={projectId} models={page.items} />
-              ) : (
-                <Empty icon={<ModelIcon />}>No model yet. Add its data set first, then drop the weights below.</Empty>
-              )
-            }
-          </Loaded>
-        </section>
-        <NewModel projectId={projectId} />
-      </Stack>
-    </div>
+    <ListPage
+      title="Models"
+      query={query}
+      columns={columns(projectId, (id) => datasets.find((d) => d.id === id)?.name ?? '–')}
+      icon={<ModelIcon />}
+      empty="No model yet. Add its data set first, then drop the weights below."
+    >
+      <NewModel projectId={projectId} />
+    </ListPage>
   )
 }
