@@ -89,6 +89,10 @@ class InfluenceEngine(Protocol[Direction]):
         """The training images' gradients as short rows."""
         ...
 
+    def prepare(self, progress: Progress = quiet) -> None:
+        """Make what `store` and `self_influence` need, where it is not made yet."""
+        ...
+
     def direction(self, asked: Sequence[Asked]) -> Direction:
         """The collapse direction of one or several affected images, of unit length."""
         ...
@@ -113,6 +117,9 @@ class FingerprintEngine:
         self.store = index
         self.meta, self.n, self.dimension = index.meta, index.n, index.dimension
         self.self_influence = index.self_influence
+
+    def prepare(self, progress: Progress = quiet) -> None:
+        """Nothing: an index is whole once it is built."""
 
     def direction(self, asked: Sequence[Asked]) -> Vector:
         """See `InfluenceEngine`."""

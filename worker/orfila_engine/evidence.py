@@ -1,6 +1,6 @@
 """Is there poison at all? The statistic of an affected image against that of ordinary test images of the same model.
 
-The reference statistics are made once for each index by the same steps as for an affected image (misclassified test
+The reference statistics are made once for each store by the same steps as for an affected image (misclassified test
 images first, spread over the predicted labels) and kept beside it in `evidence-SUSPECTS-N.npz`.
 """
 
@@ -19,11 +19,10 @@ from torch import nn
 from orfila_engine.architectures import ModelCard
 from orfila_engine.collapse import collapse, query_direction
 from orfila_engine.data import PackedDataset
+from orfila_engine.engines import Store
 from orfila_engine.evaluation import Evaluation, evaluate
-from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.progress import Progress, part, quiet
 from orfila_engine.questions import Suspects, ask, suspects_of
-from orfila_engine.suspects import FingerprintSuspects
 
 N_REFERENCE = 40
 MIN_REFERENCE = 30
@@ -82,7 +81,7 @@ def judge(statistic: float, calibration: Calibration) -> Evidence:
 
 
 def calibrate(
-    index: FingerprintIndex,
+    store: Store,
     packed: PackedDataset,
     model: nn.Module,
     card: ModelCard,
@@ -106,11 +105,9 @@ def calibrate(
     statistics = []
     for number, row in enumerate(chosen):
         predicted = int(evaluation.predicted[row])
-        asked = ask(index, model, card, pixels[row], predicted, n_b=n_b, seed=seed + number)
+        asked = ask(store, model, card, pixels[row], predicted, n_b=n_b, seed=seed + number)
         result = collapse(
-            FingerprintSuspects(
-                index.fingerprints, index.self_influence, suspects_of(train_labels, predicted, suspects)
-            ),
+            store.suspects(suspects_of(train_labels, predicted, suspects)),
             query_direction([asked.fingerprints]),
         )
         statistics.append(result.statistic)
@@ -123,7 +120,7 @@ def calibrate(
 
 
 def calibration_of(
-    index: FingerprintIndex,
+    store: Store,
     packed: PackedDataset,
     model: nn.Module,
     card: ModelCard,
@@ -132,12 +129,12 @@ def calibration_of(
     suspects: Suspects = "label",
     progress: Progress = quiet,
 ) -> Calibration:
-    """The calibration kept beside an index, made and kept now if it is not there."""
-    path = index.path / _FILE.format(suspects=suspects, n_b=n_b)
+    """The calibration kept beside a store, made and kept now if it is not there."""
+    path = store.path / _FILE.format(suspects=suspects, n_b=n_b)
     if path.is_file():
         with np.load(path, allow_pickle=False) as file:
             return Calibration(file["statistics"], file["test_indices"], file["predicted"])
-    calibration = calibrate(index, packed, model, card, n_b=n_b, suspects=suspects, progress=progress)
+    calibration = calibrate(store, packed, model, card, n_b=n_b, suspects=suspects, progress=progress)
     _save(path, calibration)
     return calibration
 

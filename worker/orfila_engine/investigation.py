@@ -34,13 +34,13 @@ from orfila_engine.collapse import (
 )
 from orfila_engine.data import PackedDataset
 from orfila_engine.data.images import decode, to_pixels
+from orfila_engine.engines import FingerprintEngine, InfluenceEngine
 from orfila_engine.estimates import estimate_precision, estimate_recall
 from orfila_engine.evaluation import Evaluation, evaluate
 from orfila_engine.evidence import Calibration, Evidence, calibration_of, judge
 from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.progress import Progress, part, quiet
 from orfila_engine.questions import Asked, Suspects, ask, suspects_of
-from orfila_engine.suspects import FingerprintSuspects, Vector
 from orfila_engine.training import check_fit
 
 Rule = Literal["collapse", "paper"]
@@ -87,7 +87,7 @@ def affected_from_test(packed: PackedDataset, index: int) -> Affected:
 
 
 def investigate(
-    index: FingerprintIndex,
+    engine: InfluenceEngine[Any] | FingerprintIndex,
     packed: PackedDataset,
     model: nn.Module,
     card: ModelCard,
@@ -105,47 +105,54 @@ def investigate(
 ) -> Investigation:
     """Score every training image for the affected images and write an investigation to `out_dir`.
 
+    engine: of this model and these training images; an index stands for itself as an engine.
     rule: which rule decides `flagged`; the scores of both are written.
     confirmed_poison, confirmed_clean: reviewers' verdicts by `index`, see `collapse`.
-    calibration: of the evidence test; by default the one kept beside the index, made now if it is missing.
+    calibration: of the evidence test; by default the one kept beside the engine's store, made now if it is missing.
 
-    Raises ValueError when data, model and index do not belong together, when an affected image is classified right, or
+    Raises ValueError when data, model and engine do not belong together, when an affected image is classified right, or
     when several affected images receive different labels.
     """
     check_fit(card, packed)
-    if len(index.fingerprints) != packed.n_train:
-        raise ValueError(
-            f"the index holds {len(index.fingerprints)} training images, the data set {packed.n_train}; build it again"
-        )
-    if index.meta["data"] not in ("", packed.digest):
+    engine = FingerprintEngine(engine) if isinstance(engine, FingerprintIndex) else engine
+    if engine.n != packed.n_train:
+        raise ValueError(f"the index holds {engine.n} training images, the data set {packed.n_train}; build it again")
+    if engine.meta["data"] not in ("", packed.digest):
         raise ValueError("the index was built from another data set; build it for this one, or open the right one")
     clock = _Clock()
     predictions = predict_affected(model, card, affected)
     predicted = one_symptom(predictions, affected, card)
+    engine.prepare(part(progress, 0, 0.3))
+    clock.lap("self-influence")
     calibration = calibration or calibration_of(
-        index, packed, model, card, n_b=n_b, suspects=suspects, progress=part(progress, 0, 0.6)
+        engine.store, packed, model, card, n_b=n_b, suspects=suspects, progress=part(progress, 0.3, 0.6)
     )
     clock.lap("calibration")
 
-    asked = [ask(index, model, card, a.pixels, predicted, n_b=n_b, seed=seed + i) for i, a in enumerate(affected)]
+    asked = [
+        ask(engine.store, model, card, a.pixels, predicted, n_b=n_b, seed=seed + i) for i, a in enumerate(affected)
+    ]
     clock.lap("queries")
-    progress("scoring training images", 0.7)
-    result = collapse(
-        FingerprintSuspects(
-            index.fingerprints, index.self_influence, suspects_of(packed.train[1], predicted, suspects)
-        ),
-        query_direction([a.fingerprints for a in asked]),
-        confirmed_poison=confirmed_poison,
-        confirmed_clean=confirmed_clean,
+    progress("scoring training images", 0.6)
+    rows = suspects_of(packed.train[1], predicted, suspects)
+    verdicts = {"confirmed_poison": confirmed_poison, "confirmed_clean": confirmed_clean}
+    result = collapse(engine.suspects(rows, part(progress, 0.6, 0.7)), engine.direction(asked), **verdicts)
+    # As for the reference images, whose statistics come from the store: for an index that is the same computation.
+    statistic = (
+        result.statistic
+        if isinstance(engine, FingerprintEngine)
+        else collapse(
+            engine.store.suspects(rows), query_direction([a.fingerprints for a in asked]), **verdicts
+        ).statistic
     )
     clock.lap("collapse")
-    scores = _score(index, asked, result, rule)
+    scores = _score(engine, asked, result, rule, part(progress, 0.7, 0.9))
     clock.lap("influences")
     progress("writing the result", 0.9)
-    evidence = judge(result.statistic, calibration.without(_same_symptom(calibration, packed, affected, predicted)))
+    evidence = judge(statistic, calibration.without(_same_symptom(calibration, packed, affected, predicted)))
     flagged = _ranked(scores)
     summary = _summary(
-        index, packed, card, affected, predictions, evidence, result, scores, len(flagged),
+        engine, packed, card, affected, predictions, evidence, result, scores, len(flagged),
         rule=rule, n_b=n_b, seed=seed, suspects=suspects, n_confirmed=len(confirmed_poison) + len(confirmed_clean),
     )  # fmt: skip
 
@@ -224,14 +231,12 @@ def one_symptom(predictions: Evaluation, affected: Sequence[Affected], card: Mod
     return first
 
 
-def _score(index: FingerprintIndex, asked: Sequence[Asked], result: Collapse[Vector], rule: Rule) -> _Scores:
-    n = len(index.fingerprints)
-    n_queries = len(asked[0].labels)
-    queries = np.concatenate([*(a.fingerprints for a in asked), result.direction[None]])
-    # [n, A * (1 + n_b) + 1]: one reading of the store answers everything, the refined direction included.
-    products = index.influence(queries)
-    norms = np.sqrt(np.maximum(index.self_influence, 1e-30))
-    per_image = products[:, :-1].reshape(n, len(asked), n_queries).transpose(1, 0, 2)
+def _score(
+    engine: InfluenceEngine[Any], asked: Sequence[Asked], result: Collapse[Any], rule: Rule, progress: Progress
+) -> _Scores:
+    n = engine.n
+    per_image, products = engine.scores(asked, result.direction, progress)
+    norms = np.sqrt(np.maximum(engine.self_influence, 1e-30))
     shifts = per_image[:, :, 1:] - per_image[:, :, :1]
     influence = per_image[:, :, 0].mean(0)
     counts, flags = zip(*(paper_rule(s) for s in shifts), strict=True)
@@ -246,9 +251,9 @@ def _score(index: FingerprintIndex, asked: Sequence[Asked], result: Collapse[Vec
             "influence": influence.astype(np.float32),
             "shift_mean": shifts.mean((0, 2)).astype(np.float32),
             "n_collapsed": np.maximum.reduce(counts).astype(np.int16),
-            "self_influence": index.self_influence.astype(np.float32),
+            "self_influence": engine.self_influence.astype(np.float32),
             "relative_influence": (influence / norms).astype(np.float32),
-            "collapse_score": (products[:, -1] / norms).astype(np.float32),
+            "collapse_score": (products / norms).astype(np.float32),
             "posterior": posterior,
             "suspect": suspect,
             "flagged": posterior > FLAG_POSTERIOR if rule == "collapse" else flagged_paper,
@@ -300,13 +305,13 @@ def _write_flagged(folder: Path, packed: PackedDataset, scores: _Scores, flagged
 
 
 def _summary(
-    index: FingerprintIndex,
+    engine: InfluenceEngine[Any],
     packed: PackedDataset,
     card: ModelCard,
     affected: Sequence[Affected],
     predictions: Evaluation,
     evidence: Evidence,
-    result: Collapse[Vector],
+    result: Collapse[Any],
     scores: _Scores,
     n_flagged: int,
     *,
@@ -345,7 +350,7 @@ def _summary(
             }
             for number, image in enumerate(affected)
         ],
-        "engine": "fingerprint",
+        "engine": engine.name,
         "parameters": {
             "rule": rule,
             "n_queries": n_b,
@@ -354,9 +359,9 @@ def _summary(
             "seed": seed,
             "suspects": suspects,
             "n_confirmed": n_confirmed,
-            "dimension": int(index.fingerprints.shape[1]),
+            "dimension": engine.dimension,
         },
-        "digests": {"data": packed.digest, "model": index.meta["model"]},
+        "digests": {"data": packed.digest, "model": engine.meta["model"]},
         "versions": {"orfila": version("orfila"), "torch": torch.__version__, "numpy": np.__version__},
     }
 

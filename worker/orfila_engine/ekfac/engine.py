@@ -104,11 +104,15 @@ class EkfacEngine:
         """Number of parameters that take part."""
         return sum(f.eigenvalues.numel() for f in self.factors.layers.values())
 
+    def prepare(self, progress: Progress = quiet) -> None:
+        """Make self-influences and sketches, where no question made them before: a pass over the training set."""
+        if not sketch.is_written(self.path):
+            self._influence({}, True, progress)
+
     @cached_property
     def store(self) -> EkfacStore:
-        """Self-influence and sketches; a pass over the training set if no question was asked before."""
-        if not sketch.is_written(self.path):
-            self._influence({}, True, quiet)
+        """Self-influences and sketches; see `prepare`, which this calls."""
+        self.prepare()
         return EkfacStore(self)
 
     @property
