@@ -144,6 +144,11 @@ const evidence = createRoute({
     }),
   component: lazyRouteComponent(() => import('@/features/evidence/workbench'), 'WorkbenchScreen'),
 })
+const compare = createRoute({
+  getParentRoute: () => caseRoot,
+  path: '/compare',
+  component: lazyRouteComponent(() => import('@/features/comparisons/compare'), 'CompareScreen'),
+})
 const review = createRoute({
   getParentRoute: () => caseRoot,
   path: '/review',
@@ -200,7 +205,7 @@ const tree = root.addChildren([
     drills,
     newDrill,
     drill,
-    caseRoot.addChildren([caseOverview, evidence, review, repair, verify, activity]),
+    caseRoot.addChildren([caseOverview, evidence, compare, review, repair, verify, activity]),
     jobs,
     job,
     settings,

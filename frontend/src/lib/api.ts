@@ -90,5 +90,6 @@ export const address = {
     `/api/v1/cases/${caseId}/portraits/${name}.png${threshold === undefined ? '' : `?threshold=${threshold}`}`,
   flagged: (caseId: string) => `/api/v1/cases/${caseId}/flagged.csv`,
   scores: (caseId: string) => `/api/v1/cases/${caseId}/scores.parquet`,
+  comparison: (comparisonId: string) => `/api/v1/comparisons/${comparisonId}/comparison.parquet`,
   removed: (remedyId: string) => `/api/v1/remedies/${remedyId}/removed.csv`,
 }

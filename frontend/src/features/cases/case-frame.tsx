@@ -10,6 +10,7 @@ import { q } from '@/lib/queries'
 const places = [
   ['/c/$caseId', 'Finding'],
   ['/c/$caseId/evidence', 'Evidence'],
+  ['/c/$caseId/compare', 'Compare'],
   ['/c/$caseId/review', 'Review'],
   ['/c/$caseId/repair', 'Repair'],
   ['/c/$caseId/verify', 'Verify'],

@@ -1,34 +1,28 @@
 // A new case in three steps: the model, its data set, the affected image(s); cost and time are known before Start.
-import { Button, Group, NumberInput, SegmentedControl, Select, Stack, Text, TextInput } from '@mantine/core'
+import { Button, Group, NumberInput, Select, Stack, Text, TextInput } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useNavigate, useParams, useSearch } from '@tanstack/react-router'
 import { type ReactNode, useState } from 'react'
-import {
-  type AffectedSource,
-  type CaseCreate,
-  type ClassifierModel,
-  createCase,
-  type Dataset,
-  estimateCase,
-} from '@/client'
-import { ConfusionTable } from '@/components/confusion-matrix'
-import { CrossIcon } from '@/components/icons'
-import { Mark } from '@/components/marks'
+import { type CaseCreate, createCase, estimateCase } from '@/client'
 import { Facts, TitleRow } from '@/components/page'
-import { PixelImage } from '@/components/pixel-image'
 import { Empty, Loaded, ProblemPanel } from '@/components/states'
-import { UploadPanel } from '@/components/upload-panel'
-import { address, body, idempotencyKey } from '@/lib/api'
+import { body, idempotencyKey } from '@/lib/api'
 import { className, count, duration, percent, plural } from '@/lib/format'
 import { q } from '@/lib/queries'
 import { compact, numbers } from '@/lib/search'
-import { CellImages } from '../models/cell-images'
+import { AffectedPicker } from './affected-picker'
+import { ChosenImages, choices, type Dropped } from './chosen-images'
 
-interface Dropped {
-  uploadId: string
-  name: string
-  preview: string
-  trueLabel: number | null
+type Engine = NonNullable<CaseCreate['engine']>
+type Rule = NonNullable<CaseCreate['rule']>
+
+const engines = [
+  { value: 'fingerprint', label: 'Gradient fingerprints' },
+  { value: 'ekfac', label: 'EK-FAC, exact gradients' },
+]
+const engineNote: Record<Engine, string> = {
+  fingerprint: 'Projected gradients, kept as an index: answers in seconds.',
+  ekfac: 'Every gradient in full, with the EK-FAC inverse: minutes, and nearer to the exact influence.',
 }
 
 function Step({ n, title, children }: { n: number; title: string; children: ReactNode }) {
@@ -39,104 +33,6 @@ function Step({ n, title, children }: { n: number; title: string; children: Reac
       </h2>
       {children}
     </section>
-  )
-}
-
-function AffectedPicker({
-  projectId,
-  model,
-  dataset,
-  tests,
-  onTests,
-  onDropped,
-}: {
-  projectId: string
-  model: ClassifierModel
-  dataset: Dataset
-  tests: number[]
-  onTests: (tests: number[]) => void
-  onDropped: (dropped: Dropped) => void
-}) {
-  const search = useSearch({ from: '/app/p/$projectId/cases/new' })
-  const navigate = useNavigate({ from: '/p/$projectId/cases/new' })
-  const [source, setSource] = useState<'test' | 'file'>('test')
-  const confusion = useQuery(q.confusion(model.id))
-  const cell =
-    search.label !== undefined && search.predicted !== undefined
-      ? { label: search.label, predicted: search.predicted }
-      : null
-  return (
-    <Stack gap={12}>
-      <SegmentedControl
-        aria-label="Where the affected image comes from"
-        value={source}
-        onChange={(value) => setSource(value as typeof source)}
-        data={[
-          { value: 'test', label: 'From the test split' },
-          { value: 'file', label: 'Drop or paste a picture' },
-        ]}
-        style={{ alignSelf: 'flex-start' }}
-      />
-      {source === 'file' ? (
-        <UploadPanel
-          projectId={projectId}
-          purpose="image"
-          accept="image/*"
-          paste
-          hint={`Shown to the model at ${dataset.width} × ${dataset.height}; another size or mode is converted, and said.`}
-          onFinished={(upload, file) =>
-            onDropped({ uploadId: upload.id, name: file.name, preview: URL.createObjectURL(file), trueLabel: null })
-          }
-        />
-      ) : (
-        <div style={{ display: 'flex', flexWrap: 'wrap', gap: 16 }}>
-          <Loaded query={confusion}>
-            {(matrix) => (
-              <ConfusionTable
-                confusion={matrix}
-                picked={cell}
-                onPick={(label, predicted) =>
-                  void navigate({ search: (old) => ({ ...old, label, predicted }), replace: true, resetScroll: false })
-                }
-              />
-            )}
-          </Loaded>
-          <div style={{ flex: '1 1 260px', minWidth: 0 }}>
-            {cell ? (
-              <CellImages
-                model={model}
-                dataset={dataset}
-                cell={cell}
-                chosen={tests}
-                onChoose={({ index }) =>
-                  onTests(tests.includes(index) ? tests.filter((i) => i !== index) : [...tests, index])
-                }
-              />
-            ) : (
-              <Empty>Choose a cell of the matrix, then the image that the model gets wrong.</Empty>
-            )}
-          </div>
-        </div>
-      )}
-    </Stack>
-  )
-}
-
-function Chosen({ children, onRemove, label }: { children: ReactNode; onRemove: () => void; label: string }) {
-  return (
-    <div style={{ display: 'flex', gap: 8, alignItems: 'center' }}>
-      {children}
-      <Button
-        size="compact-xs"
-        variant="subtle"
-        color="gray"
-        aria-label={`Remove ${label}`}
-        onClick={onRemove}
-        ml="auto"
-      >
-        <CrossIcon />
-      </Button>
-    </div>
   )
 }
 
@@ -151,18 +47,43 @@ export function NewCaseScreen() {
   const model = ready.find((m) => m.id === search.model) ?? (ready.length === 1 ? ready[0] : undefined)
   const dataset = datasets.find((d) => d.id === model?.dataset_id)
   const tests = numbers(search, 'test')
+  const carriers = numbers(search, 'carriers')
+  const triggered = datasets.find((d) => d.id === search.triggered)
+  const former = useQuery({ ...q.case(search.of ?? ''), enabled: search.of !== undefined }).data
   const [dropped, setDropped] = useState<Dropped[]>([])
+  const [keptNumbers, setKept] = useState<number[] | null>(null)
+  const kept = keptNumbers ?? former?.affected.map((a) => a.number) ?? []
   const [typedName, setTypedName] = useState<string | null>(null)
   const [nQueries, setNQueries] = useState(50)
   const [seed, setSeed] = useState(0)
   const [suspects, setSuspects] = useState<'label' | 'all'>('label')
+  const [engine, setEngine] = useState<Engine>('fingerprint')
+  const [rule, setRule] = useState<Rule>('collapse')
 
-  const affected: AffectedSource[] = [
-    ...tests.map((index) => ({ test_index: index })),
-    ...dropped.map((d) => ({ upload_id: d.uploadId, true_label: d.trueLabel })),
-  ]
-  const suggested =
-    dataset && search.label !== undefined && search.predicted !== undefined
+  const set = (change: Partial<typeof search>) =>
+    void navigate({ search: (old) => compact({ ...old, ...change }), replace: true, resetScroll: false })
+  const listed = (all: number[]) => all.join(',') || undefined
+  const chosen = dataset
+    ? choices({
+        dataset,
+        triggered,
+        former,
+        tests,
+        carriers,
+        dropped,
+        kept,
+        set: {
+          tests: (all) => set({ test: listed(all) }),
+          carriers: (all) => set({ carriers: listed(all) }),
+          dropped: setDropped,
+          kept: setKept,
+        },
+      })
+    : []
+  const affected = chosen.map((choice) => choice.source)
+  const suggested = former
+    ? `${former.name}, again`.slice(0, 120)
+    : dataset && search.label !== undefined && search.predicted !== undefined
       ? `${className(dataset.classes, search.label)} seen as ${className(dataset.classes, search.predicted)}`
       : `Case of ${new Date().toISOString().slice(0, 10)}`
   const name = typedName ?? suggested
@@ -173,6 +94,8 @@ export function NewCaseScreen() {
     n_queries: nQueries,
     seed,
     suspects,
+    engine,
+    rule,
     triggered_dataset_id: search.triggered ?? null,
   }
   const askable = model !== undefined && affected.length > 0
@@ -196,12 +119,10 @@ export function NewCaseScreen() {
       void navigate({ to: '/c/$caseId', params: { caseId: created.id } })
     },
   })
-  const set = (change: Partial<typeof search>) =>
-    void navigate({ search: (old) => compact({ ...old, ...change }), replace: true, resetScroll: false })
 
   return (
     <div className="page">
-      <TitleRow title="New case">
+      <TitleRow title={former ? `Investigate again: ${former.name}` : 'New case'}>
         <Button loading={start.isPending} disabled={!askable || !name} onClick={() => start.mutate()}>
           Start
         </Button>
@@ -221,7 +142,13 @@ export function NewCaseScreen() {
                     }))}
                     value={model?.id ?? null}
                     onChange={(id) =>
-                      set({ model: id ?? undefined, test: undefined, label: undefined, predicted: undefined })
+                      set({
+                        model: id ?? undefined,
+                        test: undefined,
+                        label: undefined,
+                        predicted: undefined,
+                        of: undefined,
+                      })
                     }
                     maw={520}
                   />
@@ -259,7 +186,7 @@ export function NewCaseScreen() {
                       .filter((d) => d.state === 'ready' && d.id !== dataset.id)
                       .map((d) => ({ value: d.id, label: d.name }))}
                     value={search.triggered ?? null}
-                    onChange={(id) => set({ triggered: id ?? undefined })}
+                    onChange={(id) => set({ triggered: id ?? undefined, carriers: undefined })}
                     style={{ flex: 1, minWidth: 280 }}
                   />
                 </Group>
@@ -274,64 +201,22 @@ export function NewCaseScreen() {
                 projectId={projectId}
                 model={model}
                 dataset={dataset}
+                triggered={triggered}
                 tests={tests}
-                onTests={(next) => set({ test: next.length > 0 ? next.join(',') : undefined })}
+                onTests={(next) => set({ test: listed(next) })}
+                carriers={carriers}
+                onCarriers={(next) => set({ carriers: listed(next) })}
                 onDropped={(d) => setDropped((all) => [...all, d])}
               />
             </Step>
           )}
         </Stack>
         <Stack gap={16} style={{ position: 'sticky', top: 16 }}>
-          <section className="panel">
-            <h2>{affected.length > 1 ? `${affected.length} affected images` : 'Affected image'}</h2>
-            <Stack gap={8}>
-              {affected.length === 0 && <Text c="dimmed">None chosen yet.</Text>}
-              {dataset &&
-                tests.map((index, i) => (
-                  <Chosen
-                    key={index}
-                    label={`test image ${index}`}
-                    onRemove={() => set({ test: tests.filter((t) => t !== index).join(',') || undefined })}
-                  >
-                    <PixelImage src={address.pixels(dataset.id, index)} alt={`Test image ${index}`} size={64} />
-                    <div style={{ fontSize: 12 }}>
-                      <Mark kind="affected" /> test image <span className="mono">{index}</span>
-                      {typeof estimate.data?.predictions[i] === 'number' && (
-                        <div>seen as {className(dataset.classes, estimate.data.predictions[i])}</div>
-                      )}
-                    </div>
-                  </Chosen>
-                ))}
-              {dataset &&
-                dropped.map((d) => (
-                  <Chosen
-                    key={d.uploadId}
-                    label={d.name}
-                    onRemove={() => setDropped((all) => all.filter((other) => other !== d))}
-                  >
-                    <PixelImage src={d.preview} alt={d.name} size={64} />
-                    <div style={{ fontSize: 12, minWidth: 0 }}>
-                      <Mark kind="affected" /> {d.name}
-                      <Select
-                        aria-label={`What ${d.name} really shows`}
-                        size="xs"
-                        placeholder="really shows…"
-                        clearable
-                        data={dataset.classes.map((c, label) => ({ value: String(label), label: c }))}
-                        value={d.trueLabel === null ? null : String(d.trueLabel)}
-                        onChange={(value) =>
-                          setDropped((all) =>
-                            all.map((other) =>
-                              other === d ? { ...d, trueLabel: value === null ? null : Number(value) } : other,
-                            ),
-                          )
-                        }
-                      />
-                    </div>
-                  </Chosen>
-                ))}
-            </Stack>
-          </section>
+          <ChosenImages
+            chosen={chosen}
+            classes={dataset?.classes ?? []}
+            predictions={estimate.data?.predictions ?? []}
+          />
           <section className="panel">
             <h2>Before you start</h2>
             <Stack gap={12}>
@@ -341,9 +226,28 @@ export function NewCaseScreen() {
                 value={name}
                 onChange={(event) => setTypedName(event.currentTarget.value)}
               />
+              <Select
+                label="Engine"
+                description={engineNote[engine]}
+                data={engines}
+                value={engine}
+                allowDeselect={false}
+                onChange={(value) => setEngine(value as Engine)}
+              />
               <details>
                 <summary>Parameters</summary>
                 <Stack gap={8} mt={8}>
+                  <Select
+                    label="Rule that flags"
+                    description="The scores of both are kept"
+                    data={[
+                      { value: 'collapse', label: 'Collapse rule' },
+                      { value: 'paper', label: 'Paper rule (Delta-Influence)' },
+                    ]}
+                    value={rule}
+                    allowDeselect={false}
+                    onChange={(value) => setRule(value as Rule)}
+                  />
                   <NumberInput
                     label="Transformed queries for each image (n_b)"
                     min={10}

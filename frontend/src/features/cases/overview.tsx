@@ -1,7 +1,8 @@
 // The finding: the answer in one sentence, how sure it is, how each number was obtained, and where the case stands.
 import { Button, Group, Stack, Text } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
-import { useParams } from '@tanstack/react-router'
+import { Link, useParams } from '@tanstack/react-router'
+import type { ReactNode } from 'react'
 import { type Case, type Finding, updateCase } from '@/client'
 import { Digest } from '@/components/copy'
 import { EstimateValue, HowObtained } from '@/components/derived'
@@ -15,6 +16,7 @@ import { EvidenceChip } from '@/components/status'
 import { address, body } from '@/lib/api'
 import { count, duration, moment, pValue, score } from '@/lib/format'
 import { q } from '@/lib/queries'
+import { compact } from '@/lib/search'
 import { AffectedPanel } from './affected-panel'
 
 function FindingPanel({ item, finding }: { item: Case; finding: Finding }) {
@@ -79,13 +81,34 @@ function Transforms({ caseId }: { caseId: string }) {
   )
 }
 
+const engineName: Record<Case['engine'], string> = {
+  fingerprint: 'gradient fingerprints',
+  ekfac: 'EK-FAC, exact gradients',
+}
+const ruleName: Record<Case['rule'], string> = { collapse: 'collapse rule', paper: 'paper rule' }
+
+/** Where the model comes from a drill, its truth is a click away. */
+function drillOf(item: Case): [string, ReactNode][] {
+  if (!item.drill_id) return []
+  return [
+    [
+      'Model',
+      <Link key="d" to="/p/$projectId/drills/$drillId" params={{ projectId: item.project_id, drillId: item.drill_id }}>
+        made by a drill
+      </Link>,
+    ],
+  ]
+}
+
 function Provenance({ item, finding }: { item: Case; finding: Finding }) {
   return (
     <section className="panel">
       <h2>How this was made</h2>
       <Facts
         items={[
-          ['Engine', finding.engine],
+          ['Engine', engineName[item.engine]],
+          ['Rule', ruleName[item.rule]],
+          ...drillOf(item),
           ['Queries', `${item.n_queries} transformed for each affected image, seed ${item.seed}`],
           ['Result', <Digest key="r" value={item.result_digest} what="digest of the result" />],
           ...Object.entries(finding.seconds).map(([phase, seconds]): [string, string] => [
@@ -110,6 +133,25 @@ function Provenance({ item, finding }: { item: Case; finding: Finding }) {
   )
 }
 
+function Again({ item }: { item: Case }) {
+  return (
+    <Button
+      size="xs"
+      variant="default"
+      renderRoot={(props) => (
+        <Link
+          to="/p/$projectId/cases/new"
+          params={{ projectId: item.project_id }}
+          search={compact({ model: item.model_id, of: item.id, triggered: item.triggered_dataset_id ?? undefined })}
+          {...props}
+        />
+      )}
+    >
+      Investigate again
+    </Button>
+  )
+}
+
 function Archive({ item }: { item: Case }) {
   const queries = useQueryClient()
   const archived = item.state === 'archived'
@@ -122,11 +164,14 @@ function Archive({ item }: { item: Case }) {
   })
   return (
     <Group gap={12}>
+      <Again item={item} />
       <Button size="xs" variant="default" loading={change.isPending} onClick={() => change.mutate()}>
         {archived ? 'Restore this case' : 'Archive this case'}
       </Button>
       <Text size="xs" c="dimmed">
-        {archived ? 'It goes back to where it stood.' : 'Nothing is deleted; it can be restored.'}
+        {archived
+          ? 'It goes back to where it stood.'
+          : 'Another engine, rule or more affected images make a new case. Archiving deletes nothing.'}
       </Text>
       {change.error && <ProblemPanel error={change.error} />}
     </Group>
