@@ -2,7 +2,7 @@
 
 from typing import Any
 
-from orfila_engine.detectors.activation_clustering import ActivationClustering
+from orfila_engine.detectors.activation_clustering import ActivationClustering, ActivationClusteringIca
 from orfila_engine.detectors.base import Detected, Detector, DetectorInput, Within, settings_of
 from orfila_engine.detectors.collapse_rule import CollapseRule, CollapseRuleEveryClass
 from orfila_engine.detectors.cosine import GradientCosine
@@ -24,6 +24,7 @@ _DETECTORS: dict[str, type[Any]] = {
         GradientCosine,
         Trak,
         ActivationClustering,
+        ActivationClusteringIca,
         SpectralSignatures,
         Frequency,
     )
@@ -52,6 +53,7 @@ def make(name: str, **settings: Any) -> Detector:
 
 __all__ = [
     "ActivationClustering",
+    "ActivationClusteringIca",
     "CollapseRule",
     "CollapseRuleEveryClass",
     "DeltaInfluence",

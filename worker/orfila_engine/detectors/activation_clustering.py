@@ -82,6 +82,16 @@ class ActivationClustering:
 
 
 @dataclass(frozen=True)
+class ActivationClusteringIca(ActivationClustering):
+    """The same on independent components, as the paper words it."""
+
+    reduction: Literal["pca", "ica"] = "ica"
+
+    name: ClassVar[str] = "activation-clustering-ica"
+    title: ClassVar[str] = "Activation Clustering, ICA"
+
+
+@dataclass(frozen=True)
 class Split:
     """Two clusters of a class of m images."""
 

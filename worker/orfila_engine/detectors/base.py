@@ -132,12 +132,6 @@ class Detected:
     note: str = ""
     """What a reader must know of this answer; usually nothing."""
 
-    def within_label(self, labels: NDArray[np.int64], predicted: int) -> Detected:
-        """The same answer for somebody who also knows the affected label. labels: [n]."""
-        lowest = np.float32(np.nanmin(self.scores) - 1)
-        scores = np.where(labels == predicted, self.scores, lowest)
-        return Detected(scores, self.flagged[labels[self.flagged] == predicted], "label", self.note)
-
 
 class Detector(Protocol):
     """A way to find poison, with its settings."""

@@ -10,7 +10,6 @@ import numpy as np
 from orfila_engine.collapse import FLAG_POSTERIOR, collapse, query_direction
 from orfila_engine.detectors.base import Detected, DetectorInput, Need, detected
 from orfila_engine.questions import Suspects, suspects_of
-from orfila_engine.suspects import FingerprintSuspects
 
 _BELOW = -2.0
 """Score of an image that is no suspect: below every cosine."""
@@ -30,12 +29,9 @@ class CollapseRule:
 
     def detect(self, evidence: DetectorInput) -> Detected:
         """Score = collapse score; images that are no suspects come last."""
-        index = evidence.index
         rows = suspects_of(evidence.labels, evidence.predicted, self.suspects)
-        result = collapse(
-            FingerprintSuspects(index.fingerprints, index.self_influence, rows),
-            query_direction([a.fingerprints for a in evidence.asked]),
-        )
+        direction = query_direction([a.fingerprints for a in evidence.asked])
+        result = collapse(evidence.index.suspects(rows), direction)
         scores = np.full(evidence.n, _BELOW, dtype=np.float32)
         scores[result.suspects] = result.score
         flags = np.zeros(evidence.n, dtype=bool)
