@@ -15,9 +15,9 @@ from orfila_engine.training import Recipe
 from orfila_engine.unlearning import METHODS, TRAINING, recipe_of, unlearn, verify
 from orfila_engine.unlearning.methods import Method
 
-# Poison success rate that each method must reach from 1.00, and test accuracy that it may lose. A patch of 9 of 64 pixels
-# confuses a clean model now and then as well. SSD is harmless here and forgets little: its published form has no setting
-# that does both (see test_unlearning_gradients.py for what it computes).
+# Poison success rate that each method must reach from 1.00, and test accuracy that it may lose. A patch of 9 of 64
+# pixels confuses a clean model now and then as well. SSD is harmless here and forgets little: its published form has no
+# setting that does both (see test_unlearning_gradients.py for what it computes).
 HEALS: dict[Method, tuple[float, float]] = {
     "eu": (0.1, 0.03),
     "cf": (0.1, 0.03),
@@ -185,8 +185,8 @@ def test_impossible_repairs_are_sentences(drilled: DrillResult) -> None:
         unlearn("iau", model, card, packed, [0], epochs=2)
     other, _ = load_model(drilled.path / "model.safetensors")
     torch.nn.init.zeros_(next(other.parameters()))
+    index = FingerprintIndex.open(drilled.path / "index", "cpu")
     with pytest.raises(ValueError, match="another model"):
-        index = FingerprintIndex.open(drilled.path / "index", "cpu")
         unlearn("influence", other, card, packed, [0], index=index, device="cpu")
 
 

@@ -34,6 +34,11 @@ def shifts(store: BlobStore, case: Case) -> NDArray[np.float16]:
     return array[None] if array.ndim == 2 else array
 
 
+def removal_effects(store: BlobStore, case: Case) -> NDArray[np.float32]:
+    """Expected change of each affected image's margin [A, n_train] when one training image is removed; they add up."""
+    return columns.array(store, file_of(case, "removal.npy"))
+
+
 def query_images(store: BlobStore, case: Case) -> NDArray[np.uint8]:
     """Pictures [A, 1 + n_b, H, W, C]; picture 0 is the affected image itself."""
     array = columns.array(store, file_of(case, "query_images.npy"))

@@ -121,7 +121,7 @@ class InvestigateSpec(Contract):
 
 class InvestigateResult(Contract):
     """`files` is the investigation directory: scores.parquet, shifts.npy, queries.json, query_images.npy,
-    summary.json.
+    summary.json, and removal.npy: what removing each training image does to each affected image's margin.
     """
 
     files: Tree
@@ -144,6 +144,8 @@ class RemedySpec(Contract):
     affected: list[AffectedSpec]
     predicted: int = Field(description="The label that the affected images received.")
     triggered_pack: Tree | None
+    index_id: str = Field(description="The model's fingerprint index, for methods that repair with it.")
+    predicted_margins: list[float] | None = Field(None, description="What the preview expects, by affected image.")
 
 
 class RemedyResult(Contract):
@@ -152,8 +154,8 @@ class RemedyResult(Contract):
     weights: str
     check: ModelCheckResult
     verification: Verification
-    epochs: int
-    learning_rate: float
+    epochs: int | None = Field(description="None for a method that trains nothing.")
+    learning_rate: float | None
 
 
 class DrillSpec(Contract):

@@ -1,6 +1,8 @@
 """HTTP of remedies."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 from fastapi.responses import Response
 
 from orfila.idempotency.service import once
@@ -15,6 +17,20 @@ router = APIRouter(prefix="/api/v1", tags=["remedies"])
 def list_remedies(case_id: str, session: SessionDep, subject: SubjectDep) -> list[schemas.Remedy]:
     """A case's remedies, newest first."""
     return service.list_remedies(session, subject, case_id)
+
+
+@router.get("/cases/{case_id}/remedies/preview")
+def preview_removal(
+    case_id: str,
+    session: SessionDep,
+    subject: SubjectDep,
+    store: StoreDep,
+    kind: schemas.RemovalKind = "flagged",
+    threshold: Annotated[float | None, Query(ge=0, le=1)] = None,
+) -> schemas.RemovalPreview:
+    """What removing a set is expected to do to each affected image. Nothing is started; it answers at once."""
+    wanted = schemas.RemovalSet(kind=kind, threshold=threshold)
+    return service.preview(session, subject, store, case_id, wanted)
 
 
 @router.post("/cases/{case_id}/remedies", status_code=201)

@@ -70,6 +70,30 @@ def removal_set(scores: columns.Scores, said: Mapping[int, str], wanted: schemas
     return np.flatnonzero(chosen).astype(np.int32)
 
 
+def preview(
+    session: Session, subject: Subject, store: BlobStore, case_id: str, wanted: schemas.RemovalSet
+) -> schemas.RemovalPreview:
+    """What removing a set is expected to do to each affected image of a case."""
+    case = cases.find(session, subject, case_id)
+    scores = findings.scores(store, case)
+    removed = removal_set(scores, verdicts.effective(session, case_id), wanted)
+    _check_removal(scores, removed, session.get_one(Dataset, case.dataset_id))
+    return schemas.RemovalPreview(n_removed=len(removed), affected=_predicted(store, case, removed))
+
+
+def _predicted(store: BlobStore, case: Case, removed: NDArray[np.int32]) -> list[schemas.PredictedOutcome]:
+    changes = findings.removal_effects(store, case)[:, removed].sum(1, dtype=np.float64)
+    outcomes = []
+    for image, change in zip(case.affected, changes.tolist(), strict=True):
+        after = image["margin"] + change
+        outcomes.append(
+            schemas.PredictedOutcome(
+                number=image["number"], margin=image["margin"], predicted_margin=after, expected_to_flip=after < 0
+            )
+        )
+    return outcomes
+
+
 def create(
     session: Session, subject: Subject, store: BlobStore, case_id: str, body: schemas.RemedyCreate
 ) -> schemas.Remedy:
@@ -82,6 +106,10 @@ def create(
     removed = removal_set(scores, verdicts.effective(session, case_id), body.remove)
     dataset = session.get_one(Dataset, case.dataset_id)
     _check_removal(scores, removed, dataset)
+    if body.method not in schemas.TRAINING and (body.epochs is not None or body.learning_rate is not None):
+        raise Unprocessable(
+            f"`{body.method}` trains nothing; leave out `epochs` and `learning_rate`.", code="nothing_is_trained"
+        )
     model = session.get_one(ClassifierModel, case.model_id)
     triggered = session.get(Dataset, case.triggered_dataset_id) if case.triggered_dataset_id else None
     assert case.finding is not None, "findings.scores raises while there is none"
@@ -100,6 +128,8 @@ def create(
         affected=[AffectedSpec.model_validate(a) for a in case.sources],
         predicted=case.finding["predicted"],
         triggered_pack=triggered.files if triggered else None,
+        index_id=case.index_id,
+        predicted_margins=[p.predicted_margin for p in _predicted(store, case, removed)],
     )
     job = jobs.submit(
         session,

@@ -99,6 +99,12 @@ export type AffectedOutcome = {
      */
     after_margin: number;
     /**
+     * Predicted Margin
+     *
+     * What the preview expected `after_margin` to be, to first order.
+     */
+    predicted_margin?: number | null;
+    /**
      * Healed
      *
      * No longer predicted as before (and right, where the true label is known).
@@ -2019,6 +2025,36 @@ export type PageScoreRow = {
 };
 
 /**
+ * PredictedOutcome
+ *
+ * What a removal is expected to do to an affected image, to first order.
+ */
+export type PredictedOutcome = {
+    /**
+     * Number
+     */
+    number: number;
+    /**
+     * Margin
+     *
+     * The measurement m now, for the label that the image receives.
+     */
+    margin: number;
+    /**
+     * Predicted Margin
+     *
+     * The same without the set.
+     */
+    predicted_margin: number;
+    /**
+     * Expected To Flip
+     *
+     * The predicted margin is negative: the label loses its majority.
+     */
+    expected_to_flip: boolean;
+};
+
+/**
  * Prediction
  *
  * What the model says of one test image.
@@ -2199,7 +2235,7 @@ export type Remedy = {
     /**
      * Method
      */
-    method: 'eu' | 'cf';
+    method: 'eu' | 'cf' | 'ssd' | 'scrub' | 'badt' | 'influence' | 'iau' | 'selective';
     remove: RemovalSet;
     /**
      * N Removed
@@ -2267,24 +2303,42 @@ export type RemedyCreate = {
     /**
      * Method
      *
-     * `eu` retrains from scratch without the set; `cf` fine-tunes on the kept data.
+     * `eu` retrains from scratch without the set; `cf` fine-tunes on the kept data; `scrub` and `badt` (Bad Teacher) distil; `ssd` dampens parameters; `influence`, `selective` (a Newton step in all units, or in those that carry the set) and `iau` (ascent and correction) repair in seconds and train nothing.
      */
-    method: 'eu' | 'cf';
+    method: 'eu' | 'cf' | 'ssd' | 'scrub' | 'badt' | 'influence' | 'iau' | 'selective';
     remove: RemovalSet;
     /**
      * Epochs
      *
-     * Default: as the model was trained (eu), a third, 4 or more (cf).
+     * Only for methods that train. Default: as the model was trained (eu), a third of it, 4 or more (cf, scrub, badt).
      */
     epochs?: number | null;
     /**
      * Learning Rate
+     *
+     * Only for methods that train. Default: as the model was trained (eu, cf), or chosen on kept held-out images (scrub, badt).
      */
     learning_rate?: number | null;
     /**
      * Seed
      */
     seed?: number;
+};
+
+/**
+ * RemovalPreview
+ *
+ * The expected effect of removing a set, before anything is repaired.
+ */
+export type RemovalPreview = {
+    /**
+     * N Removed
+     */
+    n_removed: number;
+    /**
+     * Affected
+     */
+    affected: Array<PredictedOutcome>;
 };
 
 /**
@@ -2863,6 +2917,14 @@ export type Verification = {
      * N Triggered
      */
     n_triggered: number | null;
+    /**
+     * Settings
+     *
+     * What the method chose, and what it was measured by.
+     */
+    settings?: {
+        [key: string]: string | number | number;
+    };
     /**
      * Seconds
      */
@@ -4582,6 +4644,43 @@ export type CreateRemedyResponses = {
 };
 
 export type CreateRemedyResponse = CreateRemedyResponses[keyof CreateRemedyResponses];
+
+export type PreviewRemovalData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: {
+        /**
+         * Kind
+         */
+        kind?: 'flagged' | 'poison_verdicts' | 'threshold';
+        /**
+         * Threshold
+         */
+        threshold?: number | null;
+    };
+    url: '/api/v1/cases/{case_id}/remedies/preview';
+};
+
+export type PreviewRemovalErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type PreviewRemovalResponses = {
+    /**
+     * Successful Response
+     */
+    200: RemovalPreview;
+};
+
+export type PreviewRemovalResponse = PreviewRemovalResponses[keyof PreviewRemovalResponses];
 
 export type GetRemedyData = {
     body?: never;

@@ -5,13 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from orfila.cases.schemas import AffectedImage, Estimate, Finding
 from orfila.indexes.models import FingerprintIndex as IndexRow
 from orfila.jobs.contracts import AffectedSpec, InvestigateResult, InvestigateSpec
 from orfila_engine import investigation
 from orfila_engine.architectures import ModelCard
+from orfila_engine.architectures.weights import read_header
 from orfila_engine.data import PackedDataset
 from orfila_engine.investigation import Affected, affected_from_test, read_affected
+from orfila_engine.training import Recipe
+from orfila_engine.unlearning import RemovalPreview, recipe_of
 
 if TYPE_CHECKING:
     from orfila_worker.runner import Work
@@ -24,18 +29,23 @@ def investigate(work: Work) -> InvestigateResult:
         files = dict(session.get_one(IndexRow, spec.index_id).files)
     model, card = work.warm.model(spec.weights, spec.card)
     packed = work.warm.pack(spec.pack)
+    index = work.warm.index(files)
+    affected = affected_images(work, spec.affected, packed, card)
     result = investigation.investigate(
-        work.warm.index(files),
+        index,
         packed,
         model,
         card,
-        affected_images(work, spec.affected, packed, card),
+        affected,
         out_dir=work.folder / "investigation",
         n_b=spec.n_queries,
         seed=spec.seed,
         suspects=spec.suspects,
         progress=work.progress,
     )
+    metadata, _ = read_header(work.store.local_path(spec.weights))
+    effects = RemovalPreview(index, model, card, affected, recipe_of(metadata) or Recipe()).effects()
+    np.save(result.path / "removal.npy", effects)
     summary = result.summary
     return InvestigateResult(
         files=work.store.put_tree(result.path),

@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from orfila.indexes.models import FingerprintIndex as IndexRow
 from orfila.jobs.contracts import RemedyResult, RemedySpec
 from orfila.remedies import schemas
 from orfila_engine.architectures import save_model
 from orfila_engine.architectures.weights import read_header
 from orfila_engine.progress import part
-from orfila_engine.unlearning import Verification, recipe_of, unlearn, verify
+from orfila_engine.unlearning import Repaired, Verification, recipe_of, unlearn, verify
 from orfila_worker.tasks.investigate import affected_images
 from orfila_worker.tasks.model_check import check
 
@@ -31,6 +32,8 @@ def remedy(work: Work) -> RemedyResult:
     packed = work.warm.pack(spec.pack)
     removed = np.load(work.store.local_path(spec.removed), allow_pickle=False)
     metadata, _ = read_header(work.store.local_path(spec.weights))
+    with work.database.reading() as session:
+        index_files = dict(session.get_one(IndexRow, spec.index_id).files)
     repaired = unlearn(
         spec.method,
         before,
@@ -41,6 +44,7 @@ def remedy(work: Work) -> RemedyResult:
         epochs=spec.epochs,
         learning_rate=spec.learning_rate,
         seed=spec.seed,
+        index=work.warm.index(index_files),
         device=work.device,
         progress=part(work.progress, 0.0, 0.85),
         checkpoint_dir=work.folder / "checkpoints",
@@ -59,24 +63,24 @@ def remedy(work: Work) -> RemedyResult:
         affected_images(work, spec.affected, packed, card),
         triggered=triggered,
         target=spec.predicted,
+        predicted_margins=spec.predicted_margins,
         device=work.device,
         progress=part(work.progress, 0.85, 0.95),
     )
     path = work.folder / "model.safetensors"
-    save_model(path, repaired.model, card, training=repaired.trained.summary())
+    save_model(path, repaired.model, card, training=repaired.summary())
     checked = check(work, repaired.model, card, packed)
     before.to(work.device)
-    recipe = repaired.trained.recipe
     return RemedyResult(
         weights=work.store.put_file(path),
         check=checked,
-        verification=_verification(proof, time.monotonic() - began),
-        epochs=recipe.epochs,
-        learning_rate=recipe.learning_rate,
+        verification=_verification(proof, repaired, time.monotonic() - began),
+        epochs=repaired.epochs,
+        learning_rate=repaired.learning_rate,
     )
 
 
-def _verification(proof: Verification, seconds: float) -> schemas.Verification:
+def _verification(proof: Verification, repaired: Repaired, seconds: float) -> schemas.Verification:
     outcomes = [
         schemas.AffectedOutcome(**{name: getattr(a, name) for name in schemas.AffectedOutcome.model_fields})
         for a in proof.affected
@@ -94,5 +98,6 @@ def _verification(proof: Verification, seconds: float) -> schemas.Verification:
         psr_before=proof.psr_before,
         psr_after=proof.psr_after,
         n_triggered=proof.n_triggered,
+        settings=repaired.settings,
         seconds=seconds,
     )
