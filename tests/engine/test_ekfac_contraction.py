@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from test_gradients import MODELS, N_CLASSES, autograd_gradient, prepared
+from test_gradients import MODELS, N_CLASSES, autograd_gradient, conv, prepared
 from torch import Tensor, nn
 
 from orfila_engine.ekfac.contraction import Contraction
@@ -34,7 +34,12 @@ class Windows(nn.Module):
         return out
 
 
-KINDS: dict[str, Callable[[], nn.Module]] = MODELS | {"windows": Windows}
+KINDS: dict[str, Callable[[], nn.Module]] = MODELS | {
+    "windows": Windows,
+    "tall kernel": conv(6, 7, (3, 1)),  # type: ignore[arg-type]
+    "tall kernel, padded": conv(6, 6, (4, 2), padding=(1, 2), dilation=(2, 1), groups=2),  # type: ignore[arg-type]
+    "wide padding": conv(6, 7, (3, 2), padding=(4, 3)),  # type: ignore[arg-type]
+}
 
 
 def received(kind: str) -> tuple[nn.Module, HookedModel, Received, Tensor, Tensor]:

@@ -129,6 +129,7 @@ def test_nearer_to_the_exact_answer_than_kfac_and_than_identity(seed: int) -> No
         f = factors.layers[layer.name]
         a, b = moments(model, layer, x, log_p.detach().exp())
         kfac = torch.kron(b, a)
+        a = a.detach()
         assert float((f.input_basis[0].T @ a @ f.input_basis[0]).triu(1).abs().max()) < 1e-8 * float(a.max())
         matrix_errors["ekfac"].append(float((ekfac - fisher).norm()))
         matrix_errors["kfac"].append(float((kfac - fisher).detach().norm()))

@@ -6,8 +6,8 @@ Layout, obeyed in this package (N examples, g groups, P positions, O outputs and
   for the bias. g is 1 for Linear and for ungrouped convolutions
 - what is received from a backward pass: x, the layer's input, and b, the gradient at its output, in the module's shapes
 
-Nothing is unfolded by both kernel axes. A convolution's input is unfolded along the width only; a row of the kernel is
-then a slice of that array. Where a product can be a convolution with other weights, it is one.
+Nothing is unfolded by both kernel axes. A convolution's input is unfolded along the width at most; a row of the kernel
+is then a slice of that array. Where a product can be a convolution with other weights, it is one.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from orfila_engine.ekfac.moments import input_moment, input_sum, unfold_width
 from orfila_engine.gradients.hooked import HookedLayer
 
 
@@ -72,20 +73,8 @@ class Contraction:
         if not isinstance(self._layer, nn.Conv2d):
             a = x.reshape(-1, x.shape[-1])
             return self._with_bias((a.T @ a)[None], a.sum(0)[None], len(a))
-        # [g, H, N, W', K]: a kernel row's unfolded inputs of all examples are one slice.
-        rows = self._unfold_width(x, examples_first=False)
-        kh, k = self._layer.kernel_size[0], rows.shape[-1]
-        height = self._output_height(rows.shape[1])
-        moment = rows.new_empty(self.groups, kh, k, kh, k)
-        for gap in range(kh):
-            block = rows.new_empty(0)
-            for top in range(kh - gap):
-                block = self._row_products(rows, top, gap, height, block)
-                moment[:, top, :, top + gap] = block
-                moment[:, top + gap, :, top] = block.mT
-        sums = torch.stack([self._kernel_row(rows, top, height).sum((1, 2, 3)) for top in range(kh)], dim=1)
-        count = height * rows.shape[2] * rows.shape[3]
-        return self._with_bias(moment.reshape(self.groups, kh * k, kh * k), sums.flatten(1), count)
+        padded = self._pad(x)
+        return self._with_bias(input_moment(self._layer, padded), *input_sum(self._layer, padded))
 
     def output_moment(self, b: Tensor) -> Tensor:
         """sum_np b_np b_np^T over examples and positions, [g, O, O]."""
@@ -120,7 +109,8 @@ class Contraction:
         m = self._calls(x, n)
         rows = self._positions(b.to(self._dtype), m)  # [N g, O, P]
         positions = rows.shape[2]
-        input_first = positions < self.outputs if input_first is None else input_first
+        # Where both orders multiply the same, a convolution is the faster one.
+        input_first = positions <= self.outputs if input_first is None else input_first
         output_first = positions < self.inputs if output_first is None else output_first
         turned = output_basis.mT
         if output_first:
@@ -189,7 +179,7 @@ class Contraction:
         x = x.to(self._dtype)
         out = rows.new_empty(m * self.groups, self.outputs, self.inputs)
         if isinstance(self._layer, nn.Conv2d):
-            unfolded = self._unfold_width(x, examples_first=True)  # [N, g, H, W', K]
+            unfolded = unfold_width(self._layer, self._pad(x), examples_first=True)  # [N, g, H, W', K]
             k = unfolded.shape[-1]
             height = self._output_height(unfolded.shape[2])
             for top in range(self._layer.kernel_size[0]):
@@ -209,19 +199,6 @@ class Contraction:
         around = layer._reversed_padding_repeated_twice
         return F.pad(x, around, mode=mode) if any(around) else x
 
-    def _unfold_width(self, x: Tensor, *, examples_first: bool) -> Tensor:
-        """Padded inputs with the kernel's columns side by side, K = kw C / g.
-
-        [N, g, H, W', K] with examples first, [g, H, N, W', K] otherwise; H rows of the padded input, W' output columns.
-        """
-        assert isinstance(self._layer, nn.Conv2d)
-        kw, step, apart = self._layer.kernel_size[1], self._layer.stride[1], self._layer.dilation[1]
-        x = self._pad(x).permute(0, 2, 3, 1)
-        windows = x.unfold(2, (kw - 1) * apart + 1, step)[..., ::apart]  # [N, H, W', C, kw]
-        windows = windows.unflatten(3, (self.groups, -1))  # [N, H, W', g, C / g, kw]
-        order = (0, 3, 1, 2, 5, 4) if examples_first else (3, 1, 0, 2, 5, 4)
-        return windows.permute(order).flatten(4).contiguous()
-
     def _output_height(self, padded_height: int) -> int:
         assert isinstance(self._layer, nn.Conv2d)
         span = (self._layer.kernel_size[0] - 1) * self._layer.dilation[0] + 1
@@ -232,27 +209,6 @@ class Contraction:
         assert isinstance(self._layer, nn.Conv2d)
         step, first = self._layer.stride[0], row * self._layer.dilation[0]
         return rows[:, first : first + (height - 1) * step + 1 : step]
-
-    def _row_products(self, rows: Tensor, top: int, gap: int, height: int, above: Tensor) -> Tensor:
-        """sum of z z'^T [g, K, K] over positions, with z under kernel row `top` and z' under `top + gap`.
-
-        above: the same sum for `top - 1`. With stride 1 the two sums differ only by the rows that enter and leave the
-        window, so of kh (kh + 1) / 2 large products only kh remain.
-        """
-        assert isinstance(self._layer, nn.Conv2d)
-        apart = self._layer.dilation[0]
-
-        def product(first: int, last: int, step: int) -> Tensor:
-            lag = gap * apart
-            one = rows[:, first:last:step].flatten(1, 3)
-            other = rows[:, first + lag : last + lag : step].flatten(1, 3)
-            return one.mT @ other
-
-        start = top * apart
-        if top == 0 or self._layer.stride[0] > 1 or apart >= height:
-            step = self._layer.stride[0]
-            return product(start, start + (height - 1) * step + 1, step)
-        return above + product(start - apart + height, start + height, 1) - product(start - apart, start, 1)
 
     def _with_bias(self, moment: Tensor, sums: Tensor, count: int) -> Tensor:
         """Append the coordinate that is 1 at every position: moment [g, I', I'], sums [g, I'] -> [g, I, I]."""
