@@ -13,11 +13,9 @@ from typing import ClassVar
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from orfila_engine.collapse import N_TOLERATE, paper_rule
 from orfila_engine.detectors.base import Detected, DetectorInput, Need, detected
-from orfila_engine.transforms import Queries, transformed_queries
 
 
 @dataclass(frozen=True)
@@ -58,9 +56,9 @@ class ImageOnly(DeltaInfluence):
 
     def shifts(self, evidence: DetectorInput, number: int) -> NDArray[np.float32]:
         """[n, n_b]; see DeltaInfluence. The pictures are those of the full rule."""
-        _, queries = _queries(evidence, number)
-        labels = torch.full_like(queries.labels, evidence.predicted)
-        return evidence.influence_on(queries.images, labels) - evidence.influences[number][:, :1]
+        pictures = evidence.asked[number].inputs[1:]
+        labels = torch.full((len(pictures),), evidence.predicted)
+        return evidence.influence_on(pictures, labels) - evidence.influences[number][:, :1]
 
 
 @dataclass(frozen=True)
@@ -72,14 +70,7 @@ class LabelOnly(DeltaInfluence):
 
     def shifts(self, evidence: DetectorInput, number: int) -> NDArray[np.float32]:
         """[n, n_b]; see DeltaInfluence. The labels are those of the full rule; each distinct one is asked once."""
-        picture, queries = _queries(evidence, number)
-        distinct, column = torch.unique(queries.labels, return_inverse=True)
-        influences = evidence.influence_on(picture.expand(len(distinct), -1, -1, -1), distinct)
+        asked = evidence.asked[number]
+        distinct, column = torch.unique(torch.from_numpy(asked.labels[1:]), return_inverse=True)
+        influences = evidence.influence_on(asked.inputs[:1].expand(len(distinct), -1, -1, -1), distinct)
         return influences[:, column.numpy()] - evidence.influences[number][:, :1]
-
-
-def _queries(evidence: DetectorInput, number: int) -> tuple[Tensor, Queries]:
-    """Affected image `number` as a picture [C, H, W] in [0, 1], and the paper's queries drawn for it."""
-    picture = torch.from_numpy(np.array(evidence.images[number])).permute(2, 0, 1).float() / 255
-    seed = evidence.seed + number
-    return picture, transformed_queries(picture, evidence.predicted, len(evidence.card.classes), evidence.n_b, seed)
