@@ -182,3 +182,16 @@ def test_devices_are_named_or_refused() -> None:
 def test_training_on_cuda_learns_as_well(digits: PackedDataset) -> None:
     trained = train("resnet-nano", digits, epochs=8, device="cuda")
     assert evaluate(trained.model, trained.card, *digits.test).accuracy > 0.9
+
+
+def test_bfloat16_products_leave_float32_weights_and_learn(few_digits: PackedDataset) -> None:
+    full, half = (train("resnet-nano", few_digits, epochs=6, precision=p, device="cpu") for p in ("full", "bfloat16"))
+    assert not same(full, half)
+    assert {t.dtype for t in half.model.parameters()} == {torch.float32}
+    assert half.history[-1].accuracy > 0.8 * full.history[-1].accuracy
+    assert half.summary()["recipe"]["precision"] == "bfloat16"  # type: ignore[index]
+
+
+def test_an_unknown_precision_is_refused() -> None:
+    with pytest.raises(ValueError, match="auto, full, bfloat16"):
+        Recipe(precision="half")  # type: ignore[arg-type]

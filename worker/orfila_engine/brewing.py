@@ -17,6 +17,7 @@ from orfila_engine.architectures import ModelCard, load_model, save_model
 from orfila_engine.attacks.base import Planted, no_trigger
 from orfila_engine.attacks.witches_brew import WitchesBrew
 from orfila_engine.data import PackedDataset
+from orfila_engine.devices import Precision
 from orfila_engine.evaluation import evaluate
 from orfila_engine.progress import Progress, part, quiet
 from orfila_engine.training import train
@@ -40,6 +41,7 @@ def brew(
     epochs: int,
     seed: int,
     augment: bool,
+    precision: Precision = "auto",
     device: str = "auto",
     progress: Progress = quiet,
 ) -> Planted:
@@ -48,7 +50,13 @@ def brew(
     surrogates: a folder for the attacker's models; those of the same data and training are used again.
     Writes crafted.npz into `out_dir`; one of the same settings is opened instead.
     """
-    how: dict[str, Any] = {"data": packed.digest, "architecture": architecture, "epochs": epochs, "augment": augment}
+    how: dict[str, Any] = {
+        "data": packed.digest,
+        "architecture": architecture,
+        "epochs": epochs,
+        "augment": augment,
+        "precision": precision,
+    }
     key = digest_of(how | {"attack": attack.settings(), "seed": seed})
     crafted = out_dir / f"crafted-{key}.npz"
     if crafted.is_file():
@@ -98,6 +106,7 @@ def surrogate(
             epochs=how["epochs"],
             seed=seed,
             augment=how["augment"],
+            precision=how["precision"],
             device=device,
             checkpoint_dir=folder / f"checkpoint-{name}",
             progress=lambda doing, share: progress(f"surrogate: {doing}", share),

@@ -24,6 +24,7 @@ from orfila_engine.attacks import Attack, Planted, WitchesBrew
 from orfila_engine.brewing import brew, digest_of
 from orfila_engine.data import PackedDataset, pack
 from orfila_engine.data.derive import Replaced
+from orfila_engine.devices import Precision
 from orfila_engine.evaluation import Evaluation, evaluate
 from orfila_engine.investigation import Affected
 from orfila_engine.progress import Progress, part, quiet
@@ -103,6 +104,7 @@ def plant_and_train(
     epochs: int,
     seed: int = 0,
     augment: bool = False,
+    precision: Precision = "auto",
     n_affected: int = 1,
     surrogates: Path | None = None,
     device: str = "auto",
@@ -126,6 +128,7 @@ def plant_and_train(
         "epochs": epochs,
         "seed": seed,
         "augment": augment,
+        "precision": precision,
     }
     began = 0.0
     if isinstance(attack, WitchesBrew):
@@ -139,6 +142,7 @@ def plant_and_train(
             epochs=epochs,
             seed=seed,
             augment=augment,
+            precision=precision,
             device=device,
             progress=part(progress, 0.0, began),
         )
@@ -191,6 +195,7 @@ def _train(
         epochs=settings["epochs"],
         seed=settings["seed"],
         augment=settings["augment"],
+        precision=settings["precision"],
         device=device,
         checkpoint_dir=checkpoints,
         progress=part(progress, 0.03, 0.95),

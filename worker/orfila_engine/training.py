@@ -13,7 +13,7 @@ import time
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Protocol, get_args
 
 import numpy as np
 import torch
@@ -25,7 +25,7 @@ from torch import Tensor, nn
 
 from orfila_engine.architectures import ModelCard, build, normalise
 from orfila_engine.data import PackedDataset
-from orfila_engine.devices import mixed_precision, select_device
+from orfila_engine.devices import Precision, mixed_precision, select_device
 from orfila_engine.evaluation import to_tensor
 from orfila_engine.progress import Progress, quiet
 
@@ -49,6 +49,7 @@ class Recipe:
     """Share of the steps in which the learning rate rises to its peak; it falls to nearly 0 in the rest (cosine)."""
     augment: bool = True
     """Random crops (shifts by up to an eighth of the height) and, for colour pictures, horizontal flips."""
+    precision: Precision = "auto"
 
     def __post_init__(self) -> None:
         if self.epochs < 1:
@@ -57,6 +58,8 @@ class Recipe:
             raise ValueError(f"the batch size is {self.batch_size}; batch normalisation needs at least 2")
         if not self.learning_rate > 0:
             raise ValueError(f"the learning rate is {self.learning_rate}; it must be positive")
+        if self.precision not in get_args(Precision):
+            raise ValueError(f"the precision is '{self.precision}'; use {', '.join(get_args(Precision))}")
 
 
 class Lesson(Protocol):
@@ -152,6 +155,7 @@ def train(
     batch_size: int = 128,
     lr: float = 0.1,
     augment: bool = True,
+    precision: Precision = "auto",
     device: str = "auto",
     progress: Progress = quiet,
     checkpoint_dir: Path | None = None,
@@ -166,7 +170,9 @@ def train(
     Raises ValueError when the data do not fit the card, or the checkpoint belongs to another training.
     """
     card = card_for(card_or_architecture, packed) if isinstance(card_or_architecture, str) else card_or_architecture
-    recipe = Recipe(epochs=epochs, seed=seed, batch_size=batch_size, learning_rate=lr, augment=augment)
+    recipe = Recipe(
+        epochs=epochs, seed=seed, batch_size=batch_size, learning_rate=lr, augment=augment, precision=precision
+    )
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = build(card)
@@ -367,7 +373,7 @@ def _epoch(
             images, labels = data.get(batch)
             x = normalise(augment(images, generator) if recipe.augment else images, card)
             _set_rate(optimiser, learning_rate(recipe, number * len(batches) + step, n_steps))
-            with mixed_precision(device):
+            with mixed_precision(device, recipe.precision):
                 x = x.contiguous(memory_format=torch.channels_last)
                 loss, logits = lesson.loss(model, x, labels, data.indices(batch))
             optimiser.zero_grad(set_to_none=True)

@@ -6,6 +6,7 @@ import csv
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from enum import StrEnum
 from pathlib import Path
 
 from rich.console import Console
@@ -21,6 +22,14 @@ from orfila_engine.investigation import Affected, affected_from_test, read_affec
 from orfila_engine.progress import Progress
 
 _TEST_PREFIX = "test:"
+
+
+class Numbers(StrEnum):
+    """Precision of a training's products, see `orfila_engine.devices.Precision`."""
+
+    auto = "auto"
+    full = "full"
+    bfloat16 = "bfloat16"
 
 
 @contextmanager

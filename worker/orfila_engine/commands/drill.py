@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.table import Table
 
 from orfila_engine import attacks
-from orfila_engine.commands.common import open_data, progress_bar
+from orfila_engine.commands.common import Numbers, open_data, progress_bar
 from orfila_engine.data import PackedDataset
 from orfila_engine.drill import investigate_planted, plant_and_train
 from orfila_engine.investigation import affected_from_test
@@ -56,6 +56,7 @@ def drill(
     augment: Annotated[
         bool, typer.Option(help="Random shifts and flips in training; they keep a small patch from taking hold.")
     ] = False,
+    precision: Annotated[Numbers, typer.Option(help="bfloat16: faster where the processor has it.")] = Numbers.auto,
     affected: Annotated[int, typer.Option(min=1, max=16, help="How many fooled test images to investigate.")] = 1,
     train_only: Annotated[
         bool, typer.Option("--train-only", help="Stop after training; the same command without it goes on from there.")
@@ -95,6 +96,7 @@ def drill(
             epochs=epochs,
             seed=seed,
             augment=augment,
+            precision=precision.value,
             n_affected=affected,
             surrogates=surrogates,
             device=device,

@@ -8,7 +8,7 @@ from typing import Annotated
 import typer
 
 from orfila_engine.architectures import save_model
-from orfila_engine.commands.common import open_data, progress_bar, read_indices
+from orfila_engine.commands.common import Numbers, open_data, progress_bar, read_indices
 from orfila_engine.evaluation import evaluate
 from orfila_engine.training import train as run
 
@@ -23,6 +23,7 @@ def train(
     batch_size: Annotated[int, typer.Option(min=2, help="Images in one step.")] = 128,
     lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 0.1,
     augment: Annotated[bool, typer.Option(help="Random shifts, and flips of colour pictures.")] = True,
+    precision: Annotated[Numbers, typer.Option(help="bfloat16: faster where the processor has it.")] = Numbers.auto,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
     checkpoints: Annotated[
         Path | None, typer.Option(help="Folder for a checkpoint after each epoch; an existing one is continued.")
@@ -41,6 +42,7 @@ def train(
             batch_size=batch_size,
             lr=lr,
             augment=augment,
+            precision=precision.value,
             device=device,
             progress=progress,
             checkpoint_dir=checkpoints,
