@@ -33,7 +33,7 @@ from orfila_engine.unlearning.dampening import ssd
 from orfila_engine.unlearning.distillation import bad_teacher, scrub
 from orfila_engine.unlearning.newton import influence, selective
 from orfila_engine.unlearning.retraining import catastrophic_forgetting, exact
-from orfila_engine.unlearning.task import Repair, Setting, Task
+from orfila_engine.unlearning.task import Curvature, Repair, Setting, Task
 
 Method = Literal["eu", "cf", "ssd", "scrub", "badt", "influence", "iau", "selective"]
 METHODS: dict[Method, Repair] = {
@@ -100,6 +100,7 @@ def unlearn(
     learning_rate: float | None = None,
     seed: int = 0,
     index: FingerprintIndex | None = None,
+    curvature: Curvature = "index",
     device: str = "auto",
     progress: Progress = quiet,
     checkpoint_dir: Path | None = None,
@@ -109,7 +110,8 @@ def unlearn(
 
     recipe: how the model was trained (see `recipe_of`); None takes the defaults of `Recipe`.
     epochs, learning_rate: override what the method derives from the recipe; only for methods that train (TRAINING).
-    index: the fingerprint index of the model; `selective` finds near duplicates of the removed images with it.
+    index: the fingerprint index of the model, for `influence` and `selective`, which build one when they have none.
+    curvature: of the Newton step of these two: the index's, or EK-FAC's, which is fitted first.
     checkpoint_dir: methods that train continue there after an interruption.
 
     Raises ValueError for an unknown method, an option that it does not take, an empty set, images that are none of the
@@ -119,6 +121,8 @@ def unlearn(
         raise ValueError(f"unknown unlearning method '{method}'; use one of {', '.join(METHODS)}")
     if method not in TRAINING and (epochs is not None or learning_rate is not None):
         raise ValueError(f"'{method}' trains nothing; leave out epochs and learning rate, or use {', '.join(TRAINING)}")
+    if curvature not in ("index", "ekfac"):
+        raise ValueError(f"unknown curvature '{curvature}'; use index or ekfac")
     check_fit(card, packed)
     recipe = replace(recipe or Recipe(), seed=seed)
     task = Task(
@@ -134,6 +138,7 @@ def unlearn(
         checkpoint_dir,
         resume,
         index,
+        curvature,
     )
     began = time.perf_counter()
     outcome = METHODS[method](task)
@@ -157,7 +162,8 @@ def recipe_of(metadata: Mapping[str, str]) -> Recipe | None:
     """How a model was trained, from the `training` entry of its file's metadata; None when it does not say."""
     try:
         stored = json.loads(metadata["training"])["recipe"]
-        return Recipe(**{f.name: stored[f.name] for f in fields(Recipe)})
+        # Fields that younger versions have added take their defaults.
+        return Recipe(**{f.name: stored[f.name] for f in fields(Recipe) if f.name in stored or f.name != "precision"})
     except (KeyError, TypeError, ValueError):
         return None
 

@@ -17,7 +17,8 @@ from __future__ import annotations
 
 import copy
 import tempfile
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -25,6 +26,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from orfila_engine.ekfac import EkfacSpec, fit_factors
 from orfila_engine.evaluation import evaluate, margins
 from orfila_engine.fingerprint import FingerprintIndex, build_index, model_digest
 from orfila_engine.progress import part
@@ -39,45 +41,44 @@ LENGTHS = tuple(float(s) for s in np.geomspace(1e-3, 1.0, 32))
 SHARES = (0.5, 0.8, 0.95)
 """Shares of the Newton decrement that the units of `selective` carry together, to choose from."""
 MAX_GRADIENTS = 2_000
-"""Removed images whose gradients say which units carry them, an even sample."""
+"""Removed images that say which units carry them and how well they are forgotten, an even sample."""
+EKFAC_DAMPINGS = (0.003, 0.01, 0.03, 0.1)
+"""Shares of the mean eigenvalue of each layer, to choose from."""
 
 
 def influence(task: Task) -> Outcome:
-    """Repair by one Newton step in all indexed layers."""
-    index = _index(task)
+    """Repair by one Newton step in all indexed layers; with EK-FAC, at the damping that forgets most."""
     held = hold_out(task.model, task.card, task.packed, task.removed, task.recipe.seed, task.device)
-    direction = index_step(index, task.model, summed_fingerprints(index, task.removed))
-    found = _line_search(task, held, direction, 0.5, 1.0)
-    return Outcome(found.model, found.settings(held))
+    tried = [
+        (_line_search(task, held, direction), {"curvature": task.curvature} | about)
+        for direction, about in _directions(task, task.removed)
+    ]
+    return _most_forgetful(task, tried, _sample(task.removed), held)
 
 
 def selective(task: Task) -> Outcome:
-    """Repair by one Newton step in the units that carry the removed images and their near duplicates.
-
-    Of the SHARES the one is taken that forgets most: with which the removed images' own labels lose most margin.
-    """
+    """Repair by one Newton step in the units that carry the removed images and their near duplicates."""
     index = _index(task)
+    task = replace(task, index=index)
     near = near_duplicates(index, task.packed.train[1], task.removed)
     removed = np.union1d(task.removed, near)
     held = hold_out(task.model, task.card, task.packed, removed, task.recipe.seed, task.device)
-    direction = index_step(index, task.model, summed_fingerprints(index, removed))
-    sample = removed[:: -(-len(removed) // MAX_GRADIENTS)]
-    gradient = mean_gradient(task.model.to(task.where), task.card, task.packed, sample)
-    carried = decrement_by_unit({name: g.to("cpu") for name, g in gradient.items()}, direction)
-    task.model.to("cpu")
-    best: tuple[float, _Step, dict[str, Setting]] | None = None
-    for number, share in enumerate(SHARES):
-        masks = carrying_units(carried, share)
-        restricted = {name: _rows(masks[_layer(name)], d) for name, d in direction.items()}
-        step = _line_search(
-            task, held, restricted, 0.5 + 0.5 * number / len(SHARES), 0.5 + 0.5 * (number + 1) / len(SHARES)
-        )
-        margin = _mean_margin(task, step.model, sample)
-        n_units = sum(int(mask.sum()) for mask in masks.values())
-        if best is None or margin < best[0]:
-            best = margin, step, {"share_of_decrement": share, "units": n_units, "near_duplicates": len(near)}
-    assert best is not None
-    return Outcome(best[1].model, best[2] | best[1].settings(held))
+    sample = _sample(removed)
+    gradient = _gradient(task, sample)
+    tried: list[tuple[_Step, dict[str, Setting]]] = []
+    for direction, about in _directions(task, removed):
+        carried = decrement_by_unit(gradient, direction)
+        for share in SHARES:
+            masks = carrying_units(carried, share)
+            restricted = {name: _rows(masks[_layer(name)], d) for name, d in direction.items()}
+            said: dict[str, Setting] = {
+                "curvature": task.curvature,
+                "near_duplicates": len(near),
+                "share_of_decrement": share,
+                "units": sum(int(mask.sum()) for mask in masks.values()),
+            }
+            tried.append((_line_search(task, held, restricted), said | about))
+    return _most_forgetful(task, tried, sample, held)
 
 
 def decrement_by_unit(gradient: Gradients, direction: Gradients) -> dict[str, Tensor]:
@@ -117,11 +118,47 @@ class _Step:
         }
 
 
-def _line_search(task: Task, held: HeldOut, direction: Gradients, start: float, stop: float) -> _Step:
+def _directions(task: Task, removed: NDArray[np.int64]) -> list[tuple[Gradients, dict[str, Setting]]]:
+    """Newton steps (1/n) F^-1 sum_S g_i, at each damping that is worth trying, and what distinguishes them."""
+    if task.curvature == "index":
+        index = _index(task)
+        return [(index_step(index, task.model, summed_fingerprints(index, removed)), {})]
+    spec = EkfacSpec(seed=task.recipe.seed)
+    factors = fit_factors(
+        task.model, task.card, task.packed.train[0], spec, device=task.device, progress=part(task.progress, 0, 0.5)
+    )
+    gradient = {name: g * (len(removed) / task.packed.n_train) for name, g in _gradient(task, removed).items()}
+    covered = {name for layer in factors.hooked.layers for name in (layer.weight, layer.bias) if name is not None}
+    steps: list[tuple[Gradients, dict[str, Setting]]] = []
+    for damping in EKFAC_DAMPINGS:
+        solved = factors.inverse_product(gradient, damping)
+        steps.append(({name: solved[name].to("cpu") for name in covered}, {"damping": damping}))
+    return steps
+
+
+def _most_forgetful(
+    task: Task, tried: Sequence[tuple[_Step, dict[str, Setting]]], removed: NDArray[np.int64], held: HeldOut
+) -> Outcome:
+    """Of several harmless steps the one after which the removed images' own labels have the least margin."""
+    step, about = tried[0]
+    if len(tried) > 1:
+        left = [_mean_margin(task, candidate.model, removed) for candidate, _ in tried]
+        step, about = tried[int(np.argmin(left))]
+    return Outcome(step.model, about | step.settings(held))
+
+
+def _gradient(task: Task, indices: NDArray[np.int64]) -> Gradients:
+    """Mean loss gradient of some training images, on the CPU."""
+    gradient = mean_gradient(task.model.to(task.where), task.card, task.packed, indices)
+    task.model.to("cpu")
+    return {name: g.to("cpu") for name, g in gradient.items()}
+
+
+def _line_search(task: Task, held: HeldOut, direction: Gradients) -> _Step:
     """The longest step along a direction that is harmless on the held-out images."""
     parameters = dict(task.model.named_parameters())
+    # Both lengths, so that a step is a share of what it moves.
     unit = length({name: parameters[name].detach() for name in direction}) / max(length(direction), 1e-30)
-    n_tried = 0
 
     def moved(relative: float) -> nn.Module:
         model = copy.deepcopy(task.model)
@@ -132,9 +169,7 @@ def _line_search(task: Task, held: HeldOut, direction: Gradients, start: float, 
         return model
 
     def harmless(relative: float) -> bool:
-        nonlocal n_tried
-        n_tried += 1
-        task.progress("choosing the step", start + (stop - start) * min(1.0, n_tried / 6))
+        task.progress("choosing the step", 0.5)
         return held.harmless(held.right(moved(relative)))
 
     found = strongest(LENGTHS, harmless)
@@ -163,6 +198,10 @@ def _mean_margin(task: Task, model: nn.Module, indices: NDArray[np.int64]) -> fl
     labels = task.packed.labels[indices]
     outcome = evaluate(model, task.card, task.packed.pixels[indices], labels, device=task.device)
     return float(margins(outcome.logits, labels).mean())
+
+
+def _sample(removed: NDArray[np.int64]) -> NDArray[np.int64]:
+    return removed[:: -(-len(removed) // MAX_GRADIENTS)]
 
 
 def _rows(mask: Tensor, values: Tensor) -> Tensor:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -19,6 +20,8 @@ from orfila_engine.progress import Progress
 from orfila_engine.training import Recipe
 
 Setting = str | int | float
+Curvature = Literal["index", "ekfac"]
+"""Whose inverse Fisher a Newton step takes."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +45,7 @@ class Task:
     resume: bool
     index: FingerprintIndex | None
     """The index of the deployed model, where there is one."""
+    curvature: Curvature
 
     @property
     def kept(self) -> NDArray[np.int64]:
