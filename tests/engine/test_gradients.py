@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from orfila_engine.architectures import ModelCard, build
 from orfila_engine.gradients import GradientProjector, ProjectionSpec, cross_entropy, measurement
+from orfila_engine.gradients.attention import without_fast_path
 from orfila_engine.gradients.folding import fold_batchnorm
 from orfila_engine.gradients.objectives import Objective
 from orfila_engine.gradients.projector import contract
@@ -331,6 +332,17 @@ def test_a_model_without_layers_is_refused() -> None:
 
     with pytest.raises(ValueError, match="no Conv2d or Linear layer"):
         GradientProjector(Nothing(), (3, 9, 9))
+
+
+def test_passes_side_by_side_keep_the_fast_path_of_attention_off() -> None:
+    """The switch is one for the process: the first pass to end must not turn it on under another."""
+    one, two = without_fast_path(), without_fast_path()
+    one.__enter__()
+    two.__enter__()
+    one.__exit__(None, None, None)
+    assert not torch.backends.mha.get_fastpath_enabled()
+    two.__exit__(None, None, None)
+    assert torch.backends.mha.get_fastpath_enabled()
 
 
 def test_folding_keeps_the_function_and_refuses_where_it_would_not() -> None:

@@ -7,20 +7,28 @@ from pathlib import Path
 from typing import Annotated
 
 import typer
+from torch import nn
 
-from orfila_engine.architectures import load_model
-from orfila_engine.commands.common import open_affected, open_data, progress_bar
-from orfila_engine.fingerprint import FingerprintIndex, build_index, model_digest
+from orfila_engine.architectures import ModelCard, load_model
+from orfila_engine.commands.common import kept_index, open_affected, open_data, progress_bar
+from orfila_engine.confirmation import confirm as confirm_finding
+from orfila_engine.data import PackedDataset
+from orfila_engine.ekfac import EkfacEngine, EkfacSpec, fit_factors, kept_engine
+from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.investigation import investigate as run
-from orfila_engine.progress import part
+from orfila_engine.progress import Progress, part
 from orfila_engine.report import write_report
 from orfila_engine.training import check_fit
+
+_CONFIRMING_IMAGES = 2_000
+"""Images that estimate the curvature for a confirmation, where the engine has no factors of its own."""
 
 
 class Engine(StrEnum):
     """How influence is computed."""
 
     fingerprint = "fingerprint"
+    ekfac = "ekfac"
 
 
 class Rule(StrEnum):
@@ -51,31 +59,24 @@ def investigate(
     ] = Suspects.label,
     queries: Annotated[int, typer.Option(min=10, max=200, help="Transformed queries for each affected image.")] = 50,
     seed: Annotated[int, typer.Option(help="Of the transforms.")] = 0,
+    confirm: Annotated[
+        bool, typer.Option("--confirm", help="Also rank the suspects by exact derivatives along the final direction.")
+    ] = False,
     device: Annotated[str, typer.Option(help="auto, cpu or cuda.")] = "auto",
 ) -> None:
     """Find the training images behind a wrong prediction.
 
-    The index is kept in OUT.index and used again for the next question about the same model and data.
+    The index is kept in OUT.index (the factors of EK-FAC in OUT.ekfac) and used again for the next question about the
+    same model and data.
     """
     network, card = load_model(model)
     packed = open_data(data)
     check_fit(card, packed)
     images = open_affected(affected, card, packed)
-    index_dir = out.with_name(out.name + ".index")
     with progress_bar() as progress:
-        index = _kept_index(index_dir, model_digest(network, card), packed.digest, device)
-        if index is None:
-            index = build_index(
-                network,
-                card,
-                *packed.train,
-                index_dir,
-                device=device,
-                data_digest=packed.digest,
-                progress=part(progress, 0, 0.6),
-            )
+        made = _engine(engine, out, network, card, packed, device, part(progress, 0, 0.5))
         found = run(
-            index,
+            made,
             packed,
             network,
             card,
@@ -85,20 +86,49 @@ def investigate(
             n_b=queries,
             seed=seed,
             suspects=suspects.value,
-            progress=part(progress, 0.6, 1.0),
+            progress=part(progress, 0.5, 0.9 if confirm else 1.0),
         )
+        confirmed = _confirm(found.path, packed, network, card, made, device, part(progress, 0.9, 1)) if confirm else ""
     write_report(out, packed, out / "report.html")
     for image in images:
         if image.note:
             typer.echo(f"{image.name} was converted: {image.note}")
     typer.echo(found.summary["sentence"])
+    if confirmed:
+        typer.echo(confirmed)
+    for warning in found.summary["warnings"]:
+        typer.echo(f"Beware: {warning}")
     typer.echo(f"Results: {out}")
 
 
-def _kept_index(path: Path, model: str, data: str, device: str) -> FingerprintIndex | None:
-    """The index of an earlier run, if it is of the same model and data."""
-    try:
-        index = FingerprintIndex.open(path, device)
-    except ValueError:
-        return None
-    return index if (index.meta["model"], index.meta["data"]) == (model, data) else None
+def _engine(
+    name: Engine, out: Path, model: nn.Module, card: ModelCard, packed: PackedDataset, device: str, progress: Progress
+) -> FingerprintIndex | EkfacEngine:
+    if name is Engine.ekfac:
+        path = out.with_name(out.name + ".ekfac")
+        return kept_engine(path, model, card, packed, device=device, progress=progress)
+    return kept_index(out.with_name(out.name + ".index"), model, card, packed, device=device, progress=progress)
+
+
+def _confirm(
+    folder: Path,
+    packed: PackedDataset,
+    model: nn.Module,
+    card: ModelCard,
+    engine: FingerprintIndex | EkfacEngine,
+    device: str,
+    progress: Progress,
+) -> str:
+    """Confirm the finding and say how far it holds."""
+    if isinstance(engine, EkfacEngine):
+        factors = engine.factors
+    else:
+        spec = EkfacSpec(n_images=_CONFIRMING_IMAGES)
+        factors = fit_factors(model, card, packed.train[0], spec, device=device, progress=part(progress, 0, 0.6))
+    found = confirm_finding(folder, packed, model, card, factors, device=device, progress=part(progress, 0.6, 1))
+    sentence = (
+        f"Exact derivatives rank the {found.n_suspects:,} suspects with a correlation of {found.rank_correlation:.2f}"
+    )
+    if found.average_precision is None:
+        return f"{sentence}."
+    return f"{sentence}, and the flagged images with an average precision of {found.average_precision:.2f}."

@@ -7,7 +7,14 @@ engine.py       influence on many questions, directions, suspects
 sketch.py       short rows for the evidence test
 """
 
-from orfila_engine.ekfac.engine import EkfacDirection, EkfacEngine, EkfacSuspects, build_engine, open_engine
+from orfila_engine.ekfac.engine import (
+    EkfacDirection,
+    EkfacEngine,
+    EkfacSuspects,
+    build_engine,
+    kept_engine,
+    open_engine,
+)
 from orfila_engine.ekfac.factors import EkfacFactors, EkfacSpec, fit_factors
 
 __all__ = [
@@ -18,5 +25,6 @@ __all__ = [
     "EkfacSuspects",
     "build_engine",
     "fit_factors",
+    "kept_engine",
     "open_engine",
 ]

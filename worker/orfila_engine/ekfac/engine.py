@@ -27,6 +27,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from orfila_engine.architectures import ModelCard, normalise
+from orfila_engine.data import PackedDataset
 from orfila_engine.ekfac import sketch
 from orfila_engine.ekfac.factors import EkfacFactors, EkfacSpec, fit_factors
 from orfila_engine.ekfac.passes import Images, batch_size_for, collect, scaled_basis
@@ -434,3 +435,23 @@ def open_engine(
     if meta.get("format") != FORMAT or meta["n"] != len(pixels):
         raise ValueError(f"{path} was made by another version or from other images; make it again")
     return EkfacEngine(path, meta, EkfacFactors.open(path, model, card, device), card, pixels, labels)
+
+
+def kept_engine(
+    path: Path,
+    model: nn.Module,
+    card: ModelCard,
+    packed: PackedDataset,
+    *,
+    device: str = "auto",
+    progress: Progress = quiet,
+) -> EkfacEngine:
+    """The engine of an earlier run at `path` if it is of the same model and data, else a new one."""
+    pixels, labels = packed.train
+    try:
+        kept = open_engine(path, model, card, pixels, labels, device=device)
+    except ValueError:
+        kept = None
+    if kept is not None and kept.meta["data"] == packed.digest:
+        return kept
+    return build_engine(model, card, pixels, labels, path, device=device, data_digest=packed.digest, progress=progress)

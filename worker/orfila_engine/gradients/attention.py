@@ -5,8 +5,12 @@ PyTorch's own forward multiplies by `in_proj_weight` and `out_proj.weight` witho
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
@@ -51,3 +55,28 @@ def _forward(
     out = F.scaled_dot_product_attention(q, k, v).transpose(1, 2).reshape(n, t, e)
     out = module.out_proj(out)
     return (out if module.batch_first else out.transpose(0, 1)), None
+
+
+class _FastAttention:
+    """PyTorch's switch of the fast path, one for the process, which several passes may need off at once."""
+
+    lock = threading.Lock()
+    passes = 0
+    before = True
+
+
+@contextmanager
+def without_fast_path() -> Iterator[None]:
+    """Transformer layers skip their modules, and so the hooks, on PyTorch's fast path for inference."""
+    with _FastAttention.lock:
+        if _FastAttention.passes == 0:
+            _FastAttention.before = torch.backends.mha.get_fastpath_enabled()
+            torch.backends.mha.set_fastpath_enabled(False)
+        _FastAttention.passes += 1
+    try:
+        yield
+    finally:
+        with _FastAttention.lock:
+            _FastAttention.passes -= 1
+            if _FastAttention.passes == 0:
+                torch.backends.mha.set_fastpath_enabled(_FastAttention.before)

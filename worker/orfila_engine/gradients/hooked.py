@@ -8,8 +8,7 @@ is folded away.
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, Literal
@@ -18,7 +17,7 @@ import torch
 from torch import Tensor, nn
 
 from orfila_engine.devices import mixed_precision
-from orfila_engine.gradients.attention import expose_attention
+from orfila_engine.gradients.attention import expose_attention, without_fast_path
 from orfila_engine.gradients.folding import fold_batchnorm
 from orfila_engine.gradients.layers import Layer, LeftOut, Trace, fan_in, fan_out, find_layers, left_out, trace
 from orfila_engine.gradients.objectives import Objective, cross_entropy
@@ -113,7 +112,7 @@ class HookedModel:
         # Fixed inputs, so that the same model always gives the same layers.
         generator = torch.Generator().manual_seed(0)
         example = torch.randn((3, *input_shape), generator=generator, dtype=self.dtype).to(self.device)
-        with _no_fast_attention():
+        with without_fast_path():
             two, pairs = trace(model, example[:2])
             three, _ = trace(model, example)
             names, reasons = find_layers(model, two, three)
@@ -157,7 +156,7 @@ class HookedModel:
         """
         self._receive = receive
         try:
-            with torch.enable_grad(), _no_fast_attention():
+            with torch.enable_grad(), without_fast_path():
                 with mixed_precision(self.device):
                     logits = self._model(self.prepare(x))
                 if logits.requires_grad:
@@ -215,14 +214,3 @@ def _describe(model: nn.Module, name: str, seen: Trace) -> dict[str, Any]:
 def _check_single_output(output: object) -> None:
     if not isinstance(output, Tensor) or output.dim() != 2:
         raise ValueError("the model must answer with one tensor of logits, [images, classes]")
-
-
-@contextmanager
-def _no_fast_attention() -> Iterator[None]:
-    """Transformer layers skip their modules, and so the hooks, on PyTorch's fast path for inference."""
-    before = torch.backends.mha.get_fastpath_enabled()
-    torch.backends.mha.set_fastpath_enabled(False)
-    try:
-        yield
-    finally:
-        torch.backends.mha.set_fastpath_enabled(before)
