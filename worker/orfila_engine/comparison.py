@@ -89,7 +89,9 @@ def compare(
     if len({d.name for d in detectors}) < len(detectors):
         raise ValueError("a detector is named twice; compare each one once")
     poison = _mask(truth, evidence.n)
-    rows, answers, shared = [], {}, {}
+    rows: list[Row] = []
+    answers: dict[str, Detected] = {}
+    shared: dict[str, float] = {}
     for number, detector in enumerate(detectors):
         progress(f"detector {detector.name}", number / len(detectors))
         error, answer = "", None

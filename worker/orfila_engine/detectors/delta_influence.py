@@ -44,7 +44,7 @@ class DeltaInfluence:
     def shifts(self, evidence: DetectorInput, number: int) -> NDArray[np.float32]:
         """[n, n_b] influence on each transformed query less that on affected image `number` itself."""
         influences = evidence.influences[number]
-        return influences[:, 1:] - influences[:, :1]
+        return np.asarray(influences[:, 1:] - influences[:, :1])
 
 
 @dataclass(frozen=True)
@@ -58,7 +58,7 @@ class ImageOnly(DeltaInfluence):
         """[n, n_b]; see DeltaInfluence. The pictures are those of the full rule."""
         pictures = evidence.asked[number].inputs[1:]
         labels = torch.full((len(pictures),), evidence.predicted)
-        return evidence.influence_on(pictures, labels) - evidence.influences[number][:, :1]
+        return np.asarray(evidence.influence_on(pictures, labels) - evidence.influences[number][:, :1])
 
 
 @dataclass(frozen=True)
@@ -73,4 +73,4 @@ class LabelOnly(DeltaInfluence):
         asked = evidence.asked[number]
         distinct, column = torch.unique(torch.from_numpy(asked.labels[1:]), return_inverse=True)
         influences = evidence.influence_on(asked.inputs[:1].expand(len(distinct), -1, -1, -1), distinct)
-        return influences[:, column.numpy()] - evidence.influences[number][:, :1]
+        return np.asarray(influences[:, column.numpy()] - evidence.influences[number][:, :1])

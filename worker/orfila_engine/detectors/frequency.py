@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -147,8 +147,8 @@ def _shadow(picture: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.
     return _clipped(picture * factor[:, :, None])
 
 
-def _clipped(values: NDArray[np.float64]) -> NDArray[np.uint8]:
-    return np.clip(np.rint(values), 0, 255).astype(np.uint8)
+def _clipped(values: NDArray[Any]) -> NDArray[np.uint8]:
+    return np.asarray(np.clip(np.rint(values), 0, 255), dtype=np.uint8)
 
 
 def _basis(n: int, device: torch.device) -> Tensor:
@@ -157,7 +157,8 @@ def _basis(n: int, device: torch.device) -> Tensor:
     position = torch.arange(n, dtype=torch.float64)[None]
     basis = torch.cos(torch.pi * (2 * position + 1) * frequency / (2 * n)) * (2 / n) ** 0.5
     basis[0] /= 2**0.5
-    return basis.to(device, torch.float32)
+    placed: Tensor = basis.to(device, torch.float32)
+    return placed
 
 
 def _network(shape: tuple[int, ...], width: int) -> nn.Module:
