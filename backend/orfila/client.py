@@ -31,8 +31,10 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
-from orfila.cases.schemas import AffectedSource, Case, CaseCreate, CaseEstimate, ScoreColumns, ScoreRow
+from orfila.cases.schemas import AffectedSource, Case, CaseCreate, CaseEstimate, Engine, Rule, ScoreColumns, ScoreRow
+from orfila.comparisons.schemas import Comparison, ComparisonCreate
 from orfila.datasets.schemas import Dataset, DatasetCreate
+from orfila.drills.schemas import Drill, DrillCreate
 from orfila.jobs.schemas import Job, JobDetail, LogLine
 from orfila.models.schemas import ClassifierModel, ModelCard, ModelCreate, Prediction
 from orfila.projects.schemas import Project, ProjectCreate
@@ -215,6 +217,8 @@ class Client:
         name: str = "Case",
         n_queries: int = 50,
         seed: int = 0,
+        engine: Engine = "fingerprint",
+        rule: Rule = "collapse",
         triggered_dataset_id: str | None = None,
         wait: bool = True,
         on_progress: OnProgress | None = None,
@@ -232,6 +236,8 @@ class Client:
             affected=affected,
             n_queries=n_queries,
             seed=seed,
+            engine=engine,
+            rule=rule,
             triggered_dataset_id=triggered_dataset_id,
         )
         case = self._create(f"/projects/{project_id}/cases", body, Case)
@@ -308,6 +314,35 @@ class Client:
     def remedies(self, case_id: str) -> list[Remedy]:
         """The remedies of a case."""
         return [Remedy.model_validate(r) for r in self._send("GET", f"/api/v1/cases/{case_id}/remedies").json()]
+
+    # Drills and comparisons
+
+    def start_drill(self, project_id: str, body: DrillCreate) -> Drill:
+        """Start planting a known poison in a copy of a data set; `run_drill` waits for its outcome."""
+        return self._create(f"/projects/{project_id}/drills", body, Drill)
+
+    def run_drill(self, project_id: str, body: DrillCreate, on_progress: OnProgress | None = None) -> Drill:
+        """Plant, train, investigate, and wait for the outcome. Raises JobFailed when the poison fools no image."""
+        drill = self.start_drill(project_id, body)
+        self._wait_for(drill.job_id, on_progress)
+        return self.drill(drill.id)
+
+    def drill(self, drill_id: str) -> Drill:
+        """A drill by id."""
+        return self._get(f"/drills/{drill_id}", Drill)
+
+    def drills(self, project_id: str) -> Iterator[Drill]:
+        """All drills of a project, newest first."""
+        return self._pages(f"/projects/{project_id}/drills", Drill)
+
+    def compare(
+        self, case_id: str, detectors: list[str] | None = None, on_progress: OnProgress | None = None
+    ) -> Comparison:
+        """Run other detectors on a case (default: all) and wait for what they flag."""
+        body = ComparisonCreate(detectors=detectors)
+        comparison = self._create(f"/cases/{case_id}/comparisons", body, Comparison)
+        self._wait_for(comparison.job_id, on_progress)
+        return self._get(f"/comparisons/{comparison.id}", Comparison)
 
     # Jobs
 

@@ -34,6 +34,7 @@ import {
   listRemedies,
   listTokens,
   listVerdicts,
+  previewRemoval,
   scoreColumns,
 } from '@/client'
 import { body } from './api'
@@ -127,6 +128,12 @@ export const q = {
     queryOptions({
       queryKey: ['case', caseId, 'remedies'],
       queryFn: () => body(listRemedies({ path: { case_id: caseId } })),
+    }),
+  removalPreview: (caseId: string, kind: 'flagged' | 'poison_verdicts' | 'threshold', threshold: number | null) =>
+    queryOptions({
+      queryKey: ['case', caseId, 'preview', kind, threshold],
+      queryFn: () => body(previewRemoval({ path: { case_id: caseId }, query: { kind, threshold } })),
+      retry: false,
     }),
   remedy: (id: string) =>
     queryOptions({ queryKey: ['remedy', id], queryFn: () => body(getRemedy({ path: { remedy_id: id } })) }),

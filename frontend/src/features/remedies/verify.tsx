@@ -17,7 +17,8 @@ import { address } from '@/lib/api'
 import { naturalZoom } from '@/lib/atlas'
 import { className, count, duration, percent, plural, score } from '@/lib/format'
 import { q } from '@/lib/queries'
-import { RemediesTable } from './repair'
+import { methods } from './methods'
+import { RemediesTable } from './remedies-table'
 
 function Headline({ remedy, proof }: { remedy: Remedy; proof: Verification }) {
   const healed = proof.affected.filter((a) => a.healed).length
@@ -69,6 +70,7 @@ function AffectedTable({ item, dataset, proof }: { item: Case; dataset: Dataset;
             <th style={{ textAlign: 'right' }}>Margin before</th>
             <th>After</th>
             <th style={{ textAlign: 'right' }}>Margin after</th>
+            <th style={{ textAlign: 'right' }}>Predicted</th>
             <th>Healed</th>
           </tr>
         </thead>
@@ -83,6 +85,7 @@ function AffectedTable({ item, dataset, proof }: { item: Case; dataset: Dataset;
               <td className="number">{score(a.before_margin)}</td>
               <td>{className(dataset.classes, a.after_predicted)}</td>
               <td className="number">{score(a.after_margin)}</td>
+              <td className="number">{score(a.predicted_margin)}</td>
               <td>
                 <span className="chip">
                   <Mark kind={a.healed ? 'clean' : 'poison'} size={10} /> {a.healed ? 'healed' : 'not healed'}
@@ -94,6 +97,7 @@ function AffectedTable({ item, dataset, proof }: { item: Case; dataset: Dataset;
       </table>
       <Text size="xs" c="dimmed" mt={8}>
         Margin: logit of the label predicted before, minus logsumexp of the others. Negative: no longer predicted.
+        Predicted: what the preview expected of this removal.
       </Text>
     </section>
   )
@@ -148,7 +152,11 @@ function Made({ item, remedy, proof }: { item: Case; remedy: Remedy; proof: Veri
       <h2>What was made</h2>
       <Facts
         items={[
-          ['Method', remedy.method === 'cf' ? 'fine-tuned on the kept images (CF)' : 'retrained from scratch (EU)'],
+          ['Method', methods[remedy.method].title],
+          ...Object.entries(proof.settings ?? {}).map(([name, value]): [string, string] => [
+            name.replaceAll('_', ' '),
+            typeof value === 'number' ? score(value) : value,
+          ]),
           [
             'Model',
             remedy.model_id ? (

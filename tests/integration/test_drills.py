@@ -1,0 +1,98 @@
+"""A drill, a case on it and a comparison, through HTTP and the real broker; a killed worker repeats no epoch."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import psutil
+import pytest
+from conftest import Product
+
+from orfila.cases.schemas import AffectedSource
+from orfila.client import Client
+from orfila.drills.schemas import Drill, DrillCreate
+from orfila_engine.data import pack
+from orfila_engine.data.derive import write_zip
+from orfila_engine.data.sources import Arrays
+
+pytestmark = pytest.mark.timeout(300)
+
+
+@pytest.fixture(scope="module")
+def clean(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Clean digits, each pixel twice as large: 16 x 16."""
+    from sklearn.datasets import load_digits
+
+    folder = tmp_path_factory.mktemp("clean")
+    digits = load_digits()
+    images = np.kron(np.rint(digits.images * (255 / 16)), np.ones((1, 2, 2))).astype(np.uint8)[..., None]
+    packed = pack(Arrays(images, digits.target.astype(np.int64), 1_500, tuple("0123456789")), folder / "pack")
+    write_zip(packed, folder / "digits.zip")
+    return folder / "digits.zip"
+
+
+@pytest.fixture(scope="module")
+def drill(client: Client, product: Product, clean: Path) -> Drill:
+    """A drill whose worker was killed in mid-training."""
+    project = client.projects()[0].id
+    dataset = client.add_dataset(project, clean)
+    body = DrillCreate(
+        name="patch", dataset_id=dataset.id, attack="badnet", rate=0.04, source=3, target=7,
+        architecture="resnet-nano", epochs=12, n_affected=2,
+    )  # fmt: skip
+    started = client.start_drill(project, body)
+    assert started.job_id is not None
+    job = client.job(started.job_id)
+    while "epoch 4" not in job.phase:
+        assert job.state in ("queued", "running"), job.error
+        job = client.job(job.id)
+    worker = job.shards[0].worker
+    assert worker is not None
+    psutil.Process(int(worker.rpartition(":")[2])).kill()
+    seen: list[str] = []
+    client.wait(job.id, lambda doing, _: seen.append(doing), timeout=200)
+    assert client.job(job.id).attempts == 2
+    after = seen[next(i for i, doing in enumerate(seen) if "epoch 4" not in doing) :]
+    assert not any("epoch 1 of" in doing or "epoch 2 of" in doing for doing in after), "finished epochs are kept"
+    return client.drill(started.id)
+
+
+def test_a_drill_finds_what_it_planted(drill: Drill) -> None:
+    outcome = drill.outcome
+    assert outcome is not None
+    assert outcome.poison_success_rate > 0.9
+    assert outcome.n_poison == 60
+    found = outcome.collapse_rule
+    assert found.precision is not None
+    assert found.recall is not None
+    assert (found.precision, found.recall) >= (0.95, 0.95)
+    assert outcome.collapse_curve.average_precision is not None
+    assert outcome.collapse_curve.average_precision > 0.95
+    assert len(outcome.collapse_curve.recall) == len(outcome.collapse_curve.precision) > 10
+
+
+def test_a_case_on_a_drill_needs_no_new_index_and_says_what_the_drill_said(client: Client, drill: Drill) -> None:
+    assert drill.outcome is not None
+    assert drill.model_id is not None
+    case = client.open_case(
+        drill.project_id,
+        drill.model_id,
+        affected=[AffectedSource(triggered_index=a.triggered_index) for a in drill.outcome.affected],
+        triggered_dataset_id=drill.triggered_dataset_id,
+    )
+    assert case.finding is not None
+    assert case.job_id is not None
+    assert client.job(case.job_id).depends_on == []
+    assert case.finding.n_flagged == drill.outcome.collapse_rule.n_flagged
+    assert case.finding.p_value == drill.outcome.p_value
+    assert len(case.affected) == 2
+
+    compared = client.compare(case.id, ["collapse", "delta-influence", "cosine", "spectral-signatures"])
+    assert (compared.basis, compared.n_known) == ("truth", 60)
+    rows = {row.detector: row for row in compared.rows}
+    ours = rows["collapse"].label
+    assert ours is not None
+    assert ours.n_flagged == ours.n_shared == case.finding.n_flagged
+    assert ours.precision.value == drill.outcome.collapse_rule.precision
+    assert all(row.error == "" for row in compared.rows)
