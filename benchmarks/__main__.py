@@ -1,91 +1,94 @@
-"""`python -m benchmarks`: run the sections that have no result yet, then write docs/benchmarks.md.
+"""`python -m benchmarks`: measure the pieces that have no result yet, then write docs/benchmarks.md.
 
-Each section's result is kept as JSON under bench-data/, so an interrupted run goes on where it stopped, and `--again`
-measures a section anew.
+Results, trained models and indexes are kept under bench-data/, so an interrupted run goes on where it stopped.
 """
 
 from __future__ import annotations
 
 import argparse
-import json
 import os
-import shutil
 import sys
-from collections.abc import Callable
-from functools import partial
 from pathlib import Path
-from typing import Any
 
-from benchmarks import detection, page, speed
-from orfila_engine.data import PackedDataset, resolve
+import numpy as np
+import torch
+from sklearn.datasets import load_digits
+
+from benchmarks import page, pieces
+from benchmarks.pieces import Piece, Place
+from benchmarks.plan import FULL, QUICK, Plan
+from orfila_engine.data import PackedDataset, pack, resolve
+from orfila_engine.data.sources import Arrays
 
 ROOT = Path(__file__).resolve().parent.parent
-CACHE = ROOT / "bench-data"
-THREADS = (1, 2)
+N_DIGITS_TRAIN = 1_400
 
 
-def main() -> int:
-    """Exit status 0 when every section has a result, 2 when there is no data."""
-    arguments = _arguments()
-    if not arguments.data.exists():
-        print(f"{arguments.data} does not exist; give CIFAR-10 images by --data or ORFILA_BENCH_DATA", file=sys.stderr)
+def main(arguments: list[str] | None = None) -> int:
+    """Exit status 0 when every piece that was asked for has a result, 1 when one failed, 2 when there is no data."""
+    asked = _arguments(arguments)
+    plan: Plan = QUICK if asked.quick else FULL
+    try:
+        packed = _digits(asked.work) if asked.quick else _given(asked.data, asked.work)
+    except ValueError as error:
+        print(f"{error}; give CIFAR-10 images by --data or ORFILA_BENCH_DATA", file=sys.stderr)
         return 2
-    CACHE.mkdir(exist_ok=True)
-    packed = resolve(arguments.data, CACHE / "packs")
-    results: dict[str, dict[str, Any]] = {}
-    for name, section in _sections(packed, arguments).items():
-        stored = CACHE / f"{name}.json"
-        wanted = not arguments.only or any(name.startswith(prefix) for prefix in arguments.only)
-        if wanted and (arguments.again or not stored.is_file()):
-            print(f"{name}: measuring", flush=True)
-            work = CACHE / "work"
-            shutil.rmtree(work, ignore_errors=True)
-            work.mkdir()
-            stored.write_text(json.dumps(section(work), indent=1))
-            shutil.rmtree(work, ignore_errors=True)
-        if stored.is_file():
-            results[name] = json.loads(stored.read_text())
-    text = page.write(results)
-    arguments.out.write_text(text)
-    print(text)
-    return 0
+    place = Place(packed.path, asked.work, asked.bank)
+    # The timings want a quiet machine and minutes; the quick form is there to see that everything runs.
+    wanted = pieces.pieces(plan, place, with_speed=not asked.quick)
+    chosen = [p for p in wanted if not asked.only or any(p.name.startswith(start) for start in asked.only)]
+    todo = pieces.missing(chosen, place, again=asked.again)
+    failed = pieces.run(todo, place, jobs=asked.jobs, threads=asked.threads, say=lambda text: print(text, flush=True))
+    _write(plan, place, wanted, asked.out, packed)
+    if failed:
+        print(f"failed: {', '.join(failed)}", file=sys.stderr)
+    return 1 if failed else 0
 
 
-def _sections(packed: PackedDataset, arguments: argparse.Namespace) -> dict[str, Callable[[Path], dict[str, Any]]]:
-    """Section name -> what measures it, given a scratch directory."""
-    n_images = min(arguments.images, packed.n_train)
-    sections: dict[str, Callable[[Path], dict[str, Any]]] = {}
-    for threads in THREADS:
-        sections[f"speed-{threads}-threads-{n_images}-images"] = partial(
-            speed.run,
-            packed,
-            threads=threads,
-            rounds=arguments.rounds,
-            # Once: it is the slow part, and the ratio hardly depends on the threads.
-            peer=threads == THREADS[-1],
-            n_images=n_images,
-        )
-    for seed in arguments.seeds:
-        sections[f"detection-badnet-{arguments.epochs}-epochs-seed-{seed}"] = partial(
-            detection.run, packed, attack="badnet", rate=0.02, seed=seed, epochs=arguments.epochs, repairs=("eu", "cf")
-        )
-    return sections
+def _write(plan: Plan, place: Place, wanted: list[Piece], out: Path, packed: PackedDataset) -> None:
+    stored = {piece.name: kept for piece in wanted if (kept := pieces.stored(place, piece)) is not None}
+    absent = [piece.name for piece in wanted if piece.name not in stored]
+    kind = "CIFAR-10 (Krizhevsky 2009)" if plan is FULL else "scikit-learn's digits, a quick form that must only run"
+    counts = f"{packed.n_train:,} training and {len(packed.labels) - packed.n_train:,} test images"
+    out.parent.mkdir(parents=True, exist_ok=True)
+    out.write_text(page.write(stored, plan, f"Real images: {kind}, {counts}.", absent))
+    print(f"{out}: {len(stored)} of {len(wanted)} pieces")
 
 
-def _arguments() -> argparse.Namespace:
+def _given(data: Path, work: Path) -> PackedDataset:
+    return resolve(data, work / "packs")
+
+
+def _digits(work: Path) -> PackedDataset:
+    """1,400 training and 397 test images of 8 x 8, from scikit-learn's wheel."""
+    path = work / "packs" / "digits"
+    if (path / "meta.json").is_file():
+        return PackedDataset.open(path)
+    bunch = load_digits()
+    images = np.rint(bunch.images * (255 / 16)).astype(np.uint8)
+    labels = bunch.target.astype(np.int64)
+    order = np.random.default_rng(0).permutation(len(labels))
+    names = tuple(f"digit {k}" for k in range(10))
+    path.parent.mkdir(parents=True, exist_ok=True)
+    return pack(Arrays(images[order], labels[order], N_DIGITS_TRAIN, names), path)
+
+
+def _arguments(given: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
-    default = os.environ.get("ORFILA_BENCH_DATA", ROOT.parent / "shared" / "data" / "cifar10-12k.zip")
-    parser.add_argument(
-        "--data", type=Path, default=Path(default), help="CIFAR-10 images in class folders, or an archive"
-    )
+    data = os.environ.get("ORFILA_BENCH_DATA", ROOT.parent / "shared" / "data" / "cifar10-12k.zip")
+    # One process for each core beats one process with all of them, as long as no GPU does the work.
+    cuda = torch.cuda.is_available()
+    cores = os.cpu_count() or 1
+    parser.add_argument("--data", type=Path, default=Path(data), help="CIFAR-10 images in class folders, or an archive")
     parser.add_argument("--out", type=Path, default=ROOT / "docs" / "benchmarks.md", help="the page to write")
-    parser.add_argument("--only", nargs="*", default=[], help="sections that start with one of these names")
+    parser.add_argument("--work", type=Path, default=ROOT / "bench-data", help="results, models and indexes")
+    parser.add_argument("--bank", type=Path, help="trained cases, LABEL-SEED each, to use instead of training them")
+    parser.add_argument("--only", nargs="*", default=[], help="pieces that start with one of these names")
     parser.add_argument("--again", action="store_true", help="measure although there is a result")
-    parser.add_argument("--rounds", type=int, default=3, help="interleaved rounds of each timing")
-    parser.add_argument("--images", type=int, default=speed.N_IMAGES, help="training images of the timings")
-    parser.add_argument("--epochs", type=int, default=20, help="training epochs of the detection runs")
-    parser.add_argument("--seeds", type=int, nargs="*", default=[0, 1], help="seeds of the detection runs")
-    return parser.parse_args()
+    parser.add_argument("--quick", action="store_true", help="small data and one seed: only to see that it runs")
+    parser.add_argument("--jobs", type=int, default=1 if cuda else min(cores, 4), help="processes side by side")
+    parser.add_argument("--threads", type=int, default=cores if cuda else 1, help="threads of each")
+    return parser.parse_args(given)
 
 
 if __name__ == "__main__":

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import torch
 
+_PATHS = ("--out", "--data", "--work", "--bank")
 PACKAGES = ("orfila", "torch", "torchvision", "numpy", "kronfluence")
 
 
@@ -45,7 +46,7 @@ def _without_paths(arguments: list[str]) -> list[str]:
     """The page is committed, and where somebody keeps files is nobody's business."""
     kept = []
     for i, argument in enumerate(arguments):
-        if argument in ("--out", "--data") or (i > 0 and arguments[i - 1] in ("--out", "--data")):
+        if argument in _PATHS or (i > 0 and arguments[i - 1] in _PATHS):
             continue
         kept.append(argument)
     return kept

@@ -1,0 +1,142 @@
+"""The page's sections on accusations: ordinary images, and the sweep without any affected image."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from benchmarks.cases import CLEAN
+from benchmarks.page_detection import Results, counted, of_attack
+from benchmarks.plan import Plan
+from benchmarks.tables import spread, table, verdict
+
+MOST_FOUND = 0.05
+MOST_STRICT = 0.01
+STRICT_P = 0.01
+
+
+def found(answer: dict[str, Any]) -> bool:
+    """Whether an answer of the evidence test accuses."""
+    return bool(answer["verdict"] == "poisoning found")
+
+
+def strictly(answer: dict[str, Any]) -> bool:
+    """Whether it accuses at the strict level."""
+    return found(answer) and answer["p_value"] <= STRICT_P
+
+
+def alarms(results: Results) -> str:
+    """False alarms on ordinary misclassified images."""
+    rows = []
+    for name, result in sorted(_alarms(results)):
+        rows.append([name, f"{result['accuracy']:.1%}", *_rates(result["answers"])])
+    if not rows:
+        return ""
+    everything = [a for _, result in _alarms(results) for a in result["answers"]]
+    rows.append(["all", "", *_rates(everything)])
+    header = ["model", "accuracy", "images", "poisoning found", "at the strict level", "weak evidence"]
+    return "\n".join(
+        [
+            "## Ordinary misclassified images",
+            "",
+            "Test images without a trigger that the model gets wrong, drawn at random. Every accusation is a false "
+            f"alarm, also where the model is poisoned. Strict: p <= {STRICT_P}.",
+            "",
+            table(header, rows),
+            "",
+        ]
+    )
+
+
+def targets(results: Results) -> list[list[str]]:
+    """Rows of the target table."""
+    answers = [a for _, result in _alarms(results) for a in result["answers"]]
+    n = len(answers)
+    if n == 0:
+        return [["ordinary images", f"found <= {MOST_FOUND:.0%}, strictly <= {MOST_STRICT:.0%}", "", "not measured"]]
+    rows = []
+    for title, most, test in (("found", MOST_FOUND, found), ("found strictly", MOST_STRICT, strictly)):
+        count = sum(map(test, answers))
+        reached = f"{count} of {n:,} ({count / n:.1%})"
+        rows.append([f"ordinary images: {title}", f"<= {most:.0%}", reached, verdict(count <= most * n)])
+    return rows
+
+
+def sweeps(results: Results, plan: Plan) -> str:
+    """What the sweep says of every model."""
+    rows = []
+    for name, result in results.items():
+        if not name.startswith("sweep "):
+            continue
+        case = name.removeprefix("sweep ")
+        accused = ", ".join(result["accused"]) or "none"
+        rows.append(
+            [
+                case,
+                result["poisoned"] or "none",
+                accused,
+                ", ".join(result["strictly_accused"]) or "none",
+                spread([result["precision"]]),
+                spread([result["recall"]]),
+                f"{result['seconds']:.1f}",
+            ]
+        )
+    if not rows:
+        return ""
+    header = ["model", "poisoned class", "accused", "accused strictly", "precision", "recall", "seconds"]
+    return "\n".join(
+        [
+            "## Sweep without an affected image",
+            "",
+            "Every class is looked at by itself. Precision and recall: of what it flags in the poisoned class.",
+            "",
+            table(header, rows),
+            "",
+        ]
+    )
+
+
+def sweep_targets(results: Results, plan: Plan) -> list[list[str]]:
+    """Rows of the target table."""
+    succeeded = {
+        f"{attack.label}-{seed}"
+        for attack in plan.attacks
+        for seed in plan.seeds
+        if (r := results.get(f"detection {attack.label}-{seed}"))
+        and r in counted(of_attack(results, plan, attack), attack)
+    }
+    poisoned = [
+        r for name, r in results.items() if name.removeprefix("sweep ") in succeeded and name.startswith("sweep ")
+    ]
+    clean = [r for name, r in results.items() if name.startswith(f"sweep {CLEAN}-")]
+    rows = []
+    if poisoned:
+        hits = sum(r["poisoned"] in r["accused"] for r in poisoned)
+        rows.append(
+            ["sweep: poisoned class found", "always", f"{hits} of {len(poisoned)}", verdict(hits == len(poisoned))]
+        )
+    if clean:
+        wrong = sum(len(r["strictly_accused"]) for r in clean)
+        rows.append(
+            [
+                "sweep: classes of clean models accused strictly",
+                "none",
+                f"{wrong} in {len(clean)} models",
+                verdict(wrong == 0),
+            ]
+        )
+    return rows
+
+
+def _alarms(results: Results) -> Iterable[tuple[str, dict[str, Any]]]:
+    return [(name.removeprefix("alarms "), r) for name, r in results.items() if name.startswith("alarms ")]
+
+
+def _rates(answers: list[dict[str, Any]]) -> list[str]:
+    n = len(answers)
+
+    def rate(count: int) -> str:
+        return f"{count} ({count / max(1, n):.1%})"
+
+    weak = sum(a["verdict"] == "weak evidence" for a in answers)
+    return [f"{n:,}", rate(sum(map(found, answers))), rate(sum(map(strictly, answers))), rate(weak)]

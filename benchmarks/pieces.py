@@ -1,0 +1,259 @@
+"""The pieces of a benchmark: what there is to measure, in which order, on how many processes, and where results lie.
+
+Every piece writes one JSON file when it is done, with the settings that it belongs to. A run measures only what has no
+result of the same settings, so a benchmark that was stopped goes on where it was.
+"""
+
+from __future__ import annotations
+
+import json
+import multiprocessing
+import os
+import time
+import traceback
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from benchmarks import alarms, cases, detection, machine, phases, repair, scale, speed, sweeps
+from benchmarks.plan import AttackPlan, Plan
+from orfila_engine.data import PackedDataset
+from orfila_engine.unlearning import METHODS
+
+WITCHES_BREW = "witches-brew"
+SPEED_THREADS = (1, 2)
+SPEED_ROUNDS = 3
+_THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where things lie."""
+
+    packed: Path
+    """The clean data set, packed."""
+    out: Path
+    """Results, models and indexes."""
+    bank: Path | None = None
+    """A folder of trained cases, LABEL-SEED each, that is read only."""
+
+    @property
+    def results(self) -> Path:
+        """One file for each piece."""
+        return self.out / "results"
+
+    @property
+    def surrogates(self) -> Path:
+        """Models of the attackers."""
+        return self.out / "models" / "surrogates"
+
+    def folder(self, case: str) -> Path:
+        """The model of a case: in the bank if it is there, else ours."""
+        if self.bank is not None and (self.bank / case / "model.safetensors").is_file():
+            return self.bank / case
+        return self.out / "models" / case
+
+    def open(self, case: str) -> cases.Case:
+        """A trained case."""
+        return cases.open_case(case, self.folder(case), self.out / "work" / case, self.packed)
+
+
+@dataclass(frozen=True)
+class Piece:
+    """One thing to measure."""
+
+    name: str
+    stage: int
+    """Pieces of a stage do not need each other, only those of earlier stages; see STAGES."""
+    settings: dict[str, Any]
+    """A stored result counts only for the same settings."""
+    run: Callable[..., dict[str, Any]]
+    arguments: tuple[Any, ...]
+
+
+ATTACKERS, MODELS, MEASURE, REPAIR, ALONE = range(5)
+STAGES = ("prepare the attackers", "train the models", "detect, question, sweep", "repair", "time, one by one")
+"""Stage -> what is done in it. The last runs one piece at a time, with all threads."""
+
+
+def pieces(plan: Plan, place: Place, *, with_speed: bool) -> list[Piece]:
+    """Everything that a plan measures. with_speed: also the timings, which want a quiet machine."""
+    found: list[Piece] = []
+    data = PackedDataset.open(place.packed).digest
+    base: dict[str, Any] = {"data": data, "architecture": plan.architecture, "precision": plan.precision}
+    for attack in plan.attacks:
+        if attack.name == WITCHES_BREW:
+            told = base | {"epochs": attack.epochs}
+            found.append(Piece(f"attacker {attack.label}", ATTACKERS, told, _attacker, (place, plan, attack)))
+    for seed in plan.seeds:
+        clean = f"{cases.CLEAN}-{seed}"
+        told = base | {"epochs": plan.clean_epochs, "seed": seed}
+        found.append(Piece(f"model {clean}", MODELS, told, _clean_model, (place, plan, seed)))
+        found.append(
+            Piece(f"alarms {clean}", MEASURE, told | {"n": plan.n_ordinary}, _alarms, (place, clean, plan.n_ordinary))
+        )
+        found.append(Piece(f"sweep {clean}", MEASURE, told, _sweep, (place, clean)))
+        for attack in plan.attacks:
+            found += _of_attack(plan, place, attack, seed, base)
+    if with_speed:
+        first = f"{plan.attacks[0].label}-{plan.seeds[0]}"
+        told = base | {"epochs": plan.attacks[0].epochs}
+        found.append(Piece("scale", ALONE, {"sizes": scale.SIZES}, _scale, (place,)))
+        found.append(Piece("phases", ALONE, told, _phases, (place, first)))
+        for threads in SPEED_THREADS:
+            # The peer once: it is the slow part, and the ratio hardly depends on the threads.
+            peer = threads == SPEED_THREADS[-1]
+            told = base | {"threads": threads, "rounds": SPEED_ROUNDS, "peer": peer}
+            found.append(Piece(f"speed {threads} threads", ALONE, told, _speed, (place, threads, peer)))
+    return found
+
+
+def run(todo: Sequence[Piece], place: Place, *, jobs: int, threads: int, say: Callable[[str], None]) -> list[str]:
+    """Measure pieces stage by stage; returns the names of those that failed. The traceback of each is said."""
+    failed: list[str] = []
+    place.results.mkdir(parents=True, exist_ok=True)
+    for stage, title in enumerate(STAGES):
+        chosen = [piece for piece in todo if piece.stage == stage]
+        if not chosen:
+            continue
+        say(f"{title}: {len(chosen)} pieces")
+        alone = stage == ALONE
+        # A fresh interpreter for each worker: threads cannot be set after torch has used them.
+        for variable in _THREAD_VARIABLES:
+            os.environ[variable] = str(os.cpu_count() or 1 if alone else threads)
+        context = multiprocessing.get_context("spawn")
+        with ProcessPoolExecutor(1 if alone else jobs, mp_context=context) as pool:
+            running = {pool.submit(_measure, piece): piece for piece in chosen}
+            for future in as_completed(running):
+                piece = running[future]
+                try:
+                    _store(place, piece, future.result())
+                    say(f"  {piece.name}: done")
+                except Exception:  # the others go on, and the page says what is missing
+                    failed.append(piece.name)
+                    say(f"  {piece.name}: failed\n{traceback.format_exc()}")
+    return failed
+
+
+def missing(wanted: Iterable[Piece], place: Place, *, again: bool) -> list[Piece]:
+    """Pieces that have no result of their settings, or all when they are to be measured again."""
+    return [piece for piece in wanted if again or stored(place, piece) is None]
+
+
+def stored(place: Place, piece: Piece) -> dict[str, Any] | None:
+    """The stored result of a piece with its settings, seconds and machine; None when there is none that counts."""
+    path = _path(place, piece.name)
+    if not path.is_file():
+        return None
+    kept: dict[str, Any] = json.loads(path.read_text())
+    # Through JSON, as the stored ones went.
+    return kept if kept["settings"] == json.loads(json.dumps(piece.settings)) else None
+
+
+def _path(place: Place, name: str) -> Path:
+    return place.results / f"{name}.json"
+
+
+def _store(place: Place, piece: Piece, measured: dict[str, Any]) -> None:
+    path = _path(place, piece.name)
+    partial = path.with_suffix(".part")
+    partial.write_text(json.dumps({"piece": piece.name, "settings": piece.settings} | measured, indent=1))
+    partial.replace(path)
+
+
+def _measure(piece: Piece) -> dict[str, Any]:
+    about = machine.describe()
+    began = time.perf_counter()
+    result = piece.run(*piece.arguments)
+    about["threads"] = str(torch.get_num_threads())
+    return {"seconds": round(time.perf_counter() - began, 1), "machine": about, "result": result}
+
+
+def _of_attack(plan: Plan, place: Place, attack: AttackPlan, seed: int, base: dict[str, Any]) -> list[Piece]:
+    case = f"{attack.label}-{seed}"
+    told = base | asdict(attack) | {"seed": seed, "target": None}
+    found = [
+        Piece(f"model {case}", MODELS, told, _poisoned_model, (place, plan, attack, seed)),
+        Piece(
+            f"detection {case}", MEASURE, told | {"detectors": plan.detector_settings}, _detection,
+            (place, case, plan.detector_settings),
+        ),
+        Piece(f"sweep {case}", MEASURE, told, _sweep, (place, case)),
+    ]  # fmt: skip
+    if seed != plan.seeds[0]:
+        return found
+    if attack.label in plan.poisoned_for_alarms:
+        asked = told | {"n": plan.n_ordinary}
+        found.append(Piece(f"alarms {case}", MEASURE, asked, _alarms, (place, case, plan.n_ordinary)))
+    repairs = [("cf", detector) for detector in plan.fine_tuned_after]
+    if attack.label in plan.exact_removal:
+        repairs.append(("eu", "collapse"))
+    if attack.label in plan.unlearned:
+        repairs += [(method, "collapse") for method in METHODS if (method, "collapse") not in repairs]
+    for method, detector in repairs:
+        name = f"repair {case} {method} {detector}"
+        found.append(Piece(name, REPAIR, told, _repair, (place, case, method, detector)))
+    return found
+
+
+def _attacker(place: Place, plan: Plan, attack: AttackPlan) -> dict[str, Any]:
+    """The surrogates that the seeds of Witches' Brew share: seeds that train side by side must not train them twice."""
+    return cases.make_surrogates(plan, attack, place.packed, place.surrogates)
+
+
+def _poisoned_model(place: Place, plan: Plan, attack: AttackPlan, seed: int) -> dict[str, Any]:
+    case = f"{attack.label}-{seed}"
+    folder = place.folder(case)
+    if folder != place.out / "models" / case:
+        about: dict[str, Any] = json.loads((folder / "planting.json").read_text())
+        return about | {"bank": True}
+    return cases.make_poisoned(plan, attack, seed, place.packed, folder, place.surrogates)
+
+
+def _clean_model(place: Place, plan: Plan, seed: int) -> dict[str, Any]:
+    case = f"{cases.CLEAN}-{seed}"
+    folder = place.folder(case)
+    if folder != place.out / "models" / case:
+        return {"bank": True}
+    return cases.make_clean(plan, seed, place.packed, folder)
+
+
+def _detection(place: Place, case: str, settings: dict[str, dict[str, Any]]) -> dict[str, Any]:
+    return detection.run(place.open(case), settings)
+
+
+def _alarms(place: Place, case: str, n_images: int) -> dict[str, Any]:
+    return alarms.run(place.open(case), n_images)
+
+
+def _sweep(place: Place, case: str) -> dict[str, Any]:
+    return sweeps.run(place.open(case))
+
+
+def _repair(place: Place, case: str, method: str, detector: str) -> dict[str, Any]:
+    found = json.loads(_path(place, f"detection {case}").read_text())["result"]
+    if "skipped" in found:
+        return {"skipped": found["skipped"]}
+    return repair.run(place.open(case), found["flagged"][detector], method) | {"detector": detector}
+
+
+def _phases(place: Place, case: str) -> dict[str, Any]:
+    return phases.run(place.open(case))
+
+
+def _speed(place: Place, threads: int, peer: bool) -> dict[str, Any]:
+    packed = PackedDataset.open(place.packed)
+    work = place.out / "work" / "speed"
+    work.mkdir(parents=True, exist_ok=True)
+    n_images = min(speed.N_IMAGES, packed.n_train)
+    return speed.run(packed, work, threads=threads, rounds=SPEED_ROUNDS, peer=peer, n_images=n_images)
+
+
+def _scale(place: Place) -> dict[str, Any]:
+    work = place.out / "work"
+    work.mkdir(parents=True, exist_ok=True)
+    return scale.run(work, threads=torch.get_num_threads())
