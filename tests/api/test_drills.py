@@ -9,7 +9,7 @@ from conftest import CLASSES, N_TRAIN, POISON, dataset_zip
 from orfila.drills.attacks import offered
 from orfila.drills.schemas import Curve, Detection, DrillAffected, DrillOutcome
 from orfila.jobs.contracts import DrillResult, DrillSpec, IndexResult, IngestResult
-from orfila.jobs.models import Job
+from orfila.jobs.models import Job, Shard
 from orfila_engine.data import pack
 
 
@@ -105,6 +105,9 @@ def test_a_drill_becomes_a_data_set_a_model_and_a_case(site):
     second = site.post(f"/projects/{site.project}/cases", again | {"engine": "ekfac", "rule": "paper"})
     assert (second["engine"], second["rule"]) == ("ekfac", "paper")
     assert second["affected"] == case["affected"]
+    with site.database.reading() as session:
+        queues = [s.queue for s in session.query(Shard).where(Shard.job_id == second["job_id"])]
+    assert queues == ["gpu"], "it takes minutes, and quick questions must not wait for it"
     again["affected"][0]["of_case"]["number"] = 1
     assert "1 affected images" in site.post(f"/projects/{site.project}/cases", again, 422)["detail"]
 

@@ -13,11 +13,11 @@ def next_number(session: Session, project_id: str) -> int:
     return (session.scalar(select(func.max(Case.number)).where(Case.project_id == project_id)) or 0) + 1
 
 
-def seconds_per_image(session: Session, project_id: str) -> float | None:
-    """What scoring took for each training image in the project's last case that has a finding."""
+def seconds_per_image(session: Session, project_id: str, engine: str) -> float | None:
+    """What scoring took for each training image in the project's last case of an engine that has a finding."""
     finding = session.scalar(
         select(Case.finding)
-        .where(Case.project_id == project_id, Case.finding.is_not(None))
+        .where(Case.project_id == project_id, Case.engine == engine, Case.finding.is_not(None))
         .order_by(Case.created_at.desc())
         .limit(1)
     )

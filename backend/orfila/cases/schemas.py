@@ -122,6 +122,9 @@ class Finding(Response):
     seconds: dict[str, float] = Field(description="Phase -> seconds.")
     engine: str
     parameters: dict[str, str | int | float | bool | None]
+    warnings: list[str] = Field(
+        default_factory=list, description="What to know before believing it, e.g. layers that are not indexed."
+    )
 
 
 class Case(Response):

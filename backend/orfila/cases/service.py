@@ -108,7 +108,7 @@ def estimate(
     plan = _plan(session, subject, store, project_id, body)
     index = indexes.find(session, plan.model, plan.dataset)
     ready = index is not None and index.state == "ready"
-    scoring = repository.seconds_per_image(session, project_id)
+    scoring = repository.seconds_per_image(session, project_id, body.engine)
     indexing = 0.0 if ready else indexes.seconds_per_image(session, project_id)
     known = scoring is not None and indexing is not None
     seconds = ((scoring or 0) + (indexing or 0)) * plan.dataset.n_train if known else None
@@ -176,7 +176,8 @@ def create(
         subject_id=case.id,
         subject_name=case.name,
         spec=spec,
-        stages=[[{}]],
+        # EK-FAC takes minutes: it must not keep quick questions waiting.
+        queue="gpu" if body.engine == "ekfac" else None,
         depends_on=[index.job_id] if index.state == "building" and index.job_id else [],
         created_by=subject.user_id,
     )
@@ -233,6 +234,8 @@ def scored(session: Session, case: Case, result: InvestigateResult) -> None:
     model = session.get_one(ClassifierModel, case.model_id)
     dataset = session.get_one(Dataset, case.dataset_id)
     case.files = dict(result.files)
+    if result.ekfac is not None:
+        indexes.keep_ekfac(session, case.index_id, result.ekfac)
     case.affected = [a.model_dump(mode="json") for a in result.affected]
     case.finding = result.finding.model_dump(mode="json")
     basis: list[Any] = [

@@ -24,6 +24,8 @@ class FingerprintIndex(Base):
     job_id: Mapped[str | None] = mapped_column(String(32))
     seed: Mapped[int] = mapped_column(default=0)
     files: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    ekfac: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    """Files of the EK-FAC engine of the same model and data; empty until a case asked for it."""
     dimension: Mapped[int | None]
     seconds: Mapped[float | None]
     created_at: Mapped[datetime] = mapped_column(default=now)

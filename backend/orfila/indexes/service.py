@@ -13,7 +13,7 @@ from orfila.datasets.models import Dataset
 from orfila.db import new_id
 from orfila.indexes.models import FingerprintIndex
 from orfila.jobs import service as jobs
-from orfila.jobs.contracts import IndexBuildSpec, IndexResult
+from orfila.jobs.contracts import IndexBuildSpec, IndexResult, Tree
 from orfila.models import service as models
 from orfila.models.models import ClassifierModel
 from orfila.settings import Settings
@@ -107,6 +107,11 @@ def gave_up(session: Session, index: FingerprintIndex) -> None:
 def retried(session: Session, index: FingerprintIndex) -> None:
     """Its job runs again."""
     index.state = "building"
+
+
+def keep_ekfac(session: Session, index_id: str, files: Tree) -> None:
+    """Keep the EK-FAC engine that a case made, for the next one on the same model and data."""
+    session.get_one(FingerprintIndex, index_id).ekfac = dict(files)
 
 
 def seconds_per_image(session: Session, project_id: str) -> float | None:

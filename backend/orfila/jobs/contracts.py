@@ -127,6 +127,7 @@ class InvestigateResult(Contract):
     files: Tree
     finding: Finding
     affected: list[AffectedImage]
+    ekfac: Tree | None = Field(None, description="The EK-FAC engine's files, where the case asked for that engine.")
 
 
 class RemedySpec(Contract):

@@ -50,11 +50,12 @@ def submit(
     created_by: str,
     stages: Sequence[Sequence[dict[str, Any]]] = ((({},)),),
     depends_on: Sequence[str] = (),
+    queue: str | None = None,
 ) -> Job:
     """Add a job in the caller's transaction; the bell rings when that is committed.
 
     stages: for each stage the payload of each shard; a stage starts when the one before it has succeeded.
-    depends_on: ids of jobs that must succeed first. created_by: id of a user.
+    depends_on: ids of jobs that must succeed first. created_by: id of a user. queue: by default that of the kind.
     Raises Conflict when one of those has failed or was cancelled: the new one would wait for ever.
     """
     states = {n: _state(session, n) for n in depends_on}
@@ -82,7 +83,7 @@ def submit(
                     job_id=job.id,
                     stage=stage,
                     number=number,
-                    queue=QUEUES[kind],
+                    queue=queue or QUEUES[kind],
                     state="blocked",
                     payload=dict(payload),
                 )

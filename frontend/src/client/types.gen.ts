@@ -1516,6 +1516,12 @@ export type Finding = {
     parameters: {
         [key: string]: string | number | number | boolean | null;
     };
+    /**
+     * Warnings
+     *
+     * What to know before believing it, e.g. layers that are not indexed.
+     */
+    warnings?: Array<string>;
 };
 
 /**

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from orfila.indexes.models import FingerprintIndex as IndexRow
 from orfila.jobs.contracts import CompareResult, CompareSpec
 from orfila_engine import comparison, detectors
 from orfila_engine.detectors import DetectorInput
+from orfila_worker.tasks.engines import index_of
 from orfila_worker.tasks.investigate import affected_images
 
 if TYPE_CHECKING:
@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 def compare(work: Work) -> CompareResult:
     """Run every detector with its published settings; the truth stays out, so the API measures on what is known."""
     spec = CompareSpec.model_validate(work.spec)
-    with work.database.reading() as session:
-        files = dict(session.get_one(IndexRow, spec.index_id).files)
     model, card = work.warm.model(spec.weights, spec.card)
     packed = work.warm.pack(spec.pack)
     affected = affected_images(work, spec.affected, packed, card)
@@ -29,7 +27,7 @@ def compare(work: Work) -> CompareResult:
         packed,
         model,
         card,
-        work.warm.index(files),
+        index_of(work, spec.index_id),
         np.stack([image.pixels for image in affected]),
         spec.predicted,
         packed.test[0],

@@ -8,15 +8,16 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from orfila.cases.schemas import AffectedImage, Estimate, Finding
-from orfila.indexes.models import FingerprintIndex as IndexRow
 from orfila.jobs.contracts import AffectedSpec, InvestigateResult, InvestigateSpec
 from orfila_engine import investigation
 from orfila_engine.architectures import ModelCard
 from orfila_engine.architectures.weights import read_header
 from orfila_engine.data import PackedDataset
 from orfila_engine.investigation import Affected, affected_from_test, read_affected
+from orfila_engine.progress import part
 from orfila_engine.training import Recipe
 from orfila_engine.unlearning import RemovalPreview, recipe_of
+from orfila_worker.tasks.engines import ekfac_of, index_of
 
 if TYPE_CHECKING:
     from orfila_worker.runner import Work
@@ -25,23 +26,24 @@ if TYPE_CHECKING:
 def investigate(work: Work) -> InvestigateResult:
     """Run the engine's investigation and put its numbers under the API's names, unchanged."""
     spec = InvestigateSpec.model_validate(work.spec)
-    with work.database.reading() as session:
-        files = dict(session.get_one(IndexRow, spec.index_id).files)
     model, card = work.warm.model(spec.weights, spec.card)
     packed = work.warm.pack(spec.pack)
-    index = work.warm.index(files)
+    index = index_of(work, spec.index_id)
+    slow = spec.engine == "ekfac"
+    exact = ekfac_of(work, spec.index_id, model, card, packed, part(work.progress, 0, 0.4)) if slow else None
     affected = affected_images(work, spec.affected, packed, card)
     result = investigation.investigate(
-        index,
+        exact or index,
         packed,
         model,
         card,
         affected,
+        rule=spec.rule,
         out_dir=work.folder / "investigation",
         n_b=spec.n_queries,
         seed=spec.seed,
         suspects=spec.suspects,
-        progress=work.progress,
+        progress=part(work.progress, 0.4, 1) if slow else work.progress,
     )
     metadata, _ = read_header(work.store.local_path(spec.weights))
     effects = RemovalPreview(index, model, card, affected, recipe_of(metadata) or Recipe()).effects()
@@ -51,6 +53,7 @@ def investigate(work: Work) -> InvestigateResult:
         files=work.store.put_tree(result.path),
         finding=_finding(summary),
         affected=[AffectedImage(**{k: image[k] for k in AffectedImage.model_fields}) for image in summary["affected"]],
+        ekfac=None if exact is None else work.store.put_tree(exact.path),
     )
 
 
@@ -73,7 +76,7 @@ def _finding(summary: dict[str, Any]) -> Finding:
     evidence = summary["evidence"]
     same = ("sentence", "predicted", "n_train", "n_suspects", "n_flagged", "n_flagged_paper", "threshold", "seconds")
     return Finding(
-        **{name: summary[name] for name in (*same, "engine", "parameters")},
+        **{name: summary[name] for name in (*same, "engine", "parameters", "warnings")},
         evidence=evidence["verdict"],
         p_value=evidence["p_value"],
         statistic=evidence["statistic"],

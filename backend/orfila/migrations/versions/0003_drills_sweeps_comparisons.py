@@ -97,6 +97,7 @@ def upgrade() -> None:
     # Plain additions: on SQLite a rebuilt `cases` would take the verdicts that refer to it along.
     op.add_column("datasets", sa.Column("drill_id", sa.String(length=32), nullable=True))
     op.add_column("models", sa.Column("drill_id", sa.String(length=32), nullable=True))
+    op.add_column("indexes", sa.Column("ekfac", sa.JSON(), nullable=False, server_default="{}"))
     op.add_column("cases", sa.Column("engine", sa.String(length=16), nullable=False, server_default="fingerprint"))
     op.add_column("cases", sa.Column("rule", sa.String(length=16), nullable=False, server_default="collapse"))
     if op.get_bind().dialect.name != "sqlite":  # which keeps text of any length
@@ -108,6 +109,7 @@ def downgrade() -> None:
         op.alter_column("remedies", "method", type_=sa.String(length=8), existing_nullable=False)
     op.drop_column("cases", "rule")
     op.drop_column("cases", "engine")
+    op.drop_column("indexes", "ekfac")
     op.drop_column("models", "drill_id")
     op.drop_column("datasets", "drill_id")
     op.drop_table("comparisons")

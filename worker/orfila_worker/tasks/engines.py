@@ -1,0 +1,37 @@
+"""The engine that a case asks for: the fingerprint index, or EK-FAC, whose factors are kept beside the index."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from torch import nn
+
+from orfila.indexes.models import FingerprintIndex as IndexRow
+from orfila.jobs.contracts import Tree
+from orfila_engine.architectures import ModelCard
+from orfila_engine.data import PackedDataset
+from orfila_engine.ekfac import EkfacEngine, kept_engine
+from orfila_engine.fingerprint import FingerprintIndex
+from orfila_engine.progress import Progress
+
+if TYPE_CHECKING:
+    from orfila_worker.runner import Work
+
+
+def index_of(work: Work, index_id: str) -> FingerprintIndex:
+    """The opened index of a row."""
+    with work.database.reading() as session:
+        files = dict(session.get_one(IndexRow, index_id).files)
+    return work.warm.index(files)
+
+
+def ekfac_of(
+    work: Work, index_id: str, model: nn.Module, card: ModelCard, packed: PackedDataset, progress: Progress
+) -> EkfacEngine:
+    """The EK-FAC engine of the same model and data; made here where no case has asked for it before."""
+    with work.database.reading() as session:
+        files: Tree = dict(session.get_one(IndexRow, index_id).ekfac)
+    folder = work.folder / "ekfac"
+    if files:
+        work.store.materialise(files, folder)
+    return kept_engine(folder, model, card, packed, device=work.device, progress=progress)
