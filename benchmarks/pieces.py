@@ -25,7 +25,13 @@ from orfila_engine.data import PackedDataset
 from orfila_engine.unlearning import METHODS
 
 WITCHES_BREW = "witches-brew"
-SPEED_THREADS = (1, 2)
+SPEEDS = (
+    ("resnet20-cifar", 1, 10_000, False),
+    ("resnet20-cifar", 2, 10_000, True),
+    ("resnet18-cifar", 2, 2_000, False),
+)
+"""Architecture, threads, images, and whether the peer is measured too. It is the slow part, and the ratio hardly depends
+on the threads."""
 SPEED_ROUNDS = 3
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -104,11 +110,10 @@ def pieces(plan: Plan, place: Place, *, with_speed: bool) -> list[Piece]:
         told = base | {"epochs": plan.attacks[0].epochs}
         found.append(Piece("scale", ALONE, {"sizes": scale.SIZES}, _scale, (place,)))
         found.append(Piece("phases", ALONE, told, _phases, (place, first)))
-        for threads in SPEED_THREADS:
-            # The peer once: it is the slow part, and the ratio hardly depends on the threads.
-            peer = threads == SPEED_THREADS[-1]
-            told = base | {"threads": threads, "rounds": SPEED_ROUNDS, "peer": peer}
-            found.append(Piece(f"speed {threads} threads", ALONE, told, _speed, (place, threads, peer)))
+        for speed_of in SPEEDS:
+            architecture, threads, *_ = speed_of
+            told = {"data": data, "what": speed_of, "rounds": SPEED_ROUNDS}
+            found.append(Piece(f"speed {architecture} {threads}", ALONE, told, _speed, (place, *speed_of)))
     return found
 
 
@@ -245,12 +250,19 @@ def _phases(place: Place, case: str) -> dict[str, Any]:
     return phases.run(place.open(case))
 
 
-def _speed(place: Place, threads: int, peer: bool) -> dict[str, Any]:
+def _speed(place: Place, architecture: str, threads: int, n_images: int, peer: bool) -> dict[str, Any]:
     packed = PackedDataset.open(place.packed)
     work = place.out / "work" / "speed"
     work.mkdir(parents=True, exist_ok=True)
-    n_images = min(speed.N_IMAGES, packed.n_train)
-    return speed.run(packed, work, threads=threads, rounds=SPEED_ROUNDS, peer=peer, n_images=n_images)
+    return speed.run(
+        packed,
+        work,
+        threads=threads,
+        rounds=SPEED_ROUNDS,
+        peer=peer,
+        n_images=min(n_images, packed.n_train),
+        architecture=architecture,
+    )
 
 
 def _scale(place: Place) -> dict[str, Any]:
