@@ -19,7 +19,6 @@ from typing import Literal
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from numpy.typing import NDArray
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
@@ -31,7 +30,7 @@ from orfila_engine.ekfac.passes import Images, batch_size_for, collect, scaled_b
 from orfila_engine.fingerprint.digest import model_digest
 from orfila_engine.gradients.hooked import HookedLayer, HookedModel
 from orfila_engine.gradients.layers import LeftOut, Trace
-from orfila_engine.gradients.objectives import Objective
+from orfila_engine.gradients.objectives import Objective, cross_entropy
 from orfila_engine.progress import Progress, part, quiet
 
 MAX_FAN = 16_384
@@ -300,10 +299,10 @@ def _sampled(logits: Tensor, uniform: Tensor) -> Tensor:
     """Cross-entropy [N] with labels drawn from the prediction by inversion of its distribution function."""
     reached = logits.detach().double().softmax(1).cumsum(1)
     labels = (reached <= uniform.double()[:, None] * reached[:, -1:]).sum(1)
-    return F.cross_entropy(logits, labels.clamp_max(logits.shape[1] - 1), reduction="none")
+    return cross_entropy(logits, labels.clamp_max(logits.shape[1] - 1))
 
 
 def _weighted_by_probability(logits: Tensor, labels: Tensor) -> Tensor:
     """sqrt(p_y) times cross-entropy, so that second moments are weighted with p_y."""
     weight = logits.detach().softmax(1).gather(1, labels[:, None]).squeeze(1).sqrt()
-    return weight * F.cross_entropy(logits, labels, reduction="none")
+    return weight * cross_entropy(logits, labels)
