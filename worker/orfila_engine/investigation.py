@@ -23,6 +23,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from orfila_engine.architectures import ModelCard
+from orfila_engine.caveats import kept_training_accuracy, unindexed, untrained
 from orfila_engine.collapse import (
     FLAG_POSTERIOR,
     N_REFINEMENTS,
@@ -155,6 +156,7 @@ def investigate(
         engine, packed, card, affected, predictions, evidence, result, scores, len(flagged),
         rule=rule, n_b=n_b, seed=seed, suspects=suspects, n_confirmed=len(confirmed_poison) + len(confirmed_clean),
     )  # fmt: skip
+    summary |= _caveats(engine, packed, model, card)
 
     partial = out_dir.with_name(out_dir.name + ".part")
     shutil.rmtree(partial, ignore_errors=True)
@@ -181,6 +183,20 @@ def _same_symptom(
     """
     wrong = (calibration.predicted == predicted) & (packed.labels[calibration.test_indices] != predicted)
     return {a.test_index for a in affected if a.test_index is not None} | set(calibration.test_indices[wrong].tolist())
+
+
+def _caveats(engine: InfluenceEngine[Any], packed: PackedDataset, model: nn.Module, card: ModelCard) -> dict[str, Any]:
+    """Warnings, and what the engine does not look at."""
+    accuracy = kept_training_accuracy(model, card, packed, engine.store.path)
+    left_out = engine.meta["left_out"]
+    n_parameters = sum(p.numel() for p in model.parameters())
+    warnings = (untrained(accuracy, packed), unindexed(left_out, n_parameters))
+    return {
+        "warnings": [sentence for sentence in warnings if sentence is not None],
+        "training_accuracy": accuracy,
+        "n_parameters": n_parameters,
+        "left_out": left_out,
+    }
 
 
 class _Clock:

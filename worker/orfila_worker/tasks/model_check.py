@@ -10,6 +10,7 @@ from torch import nn
 from orfila.jobs.contracts import ModelCheckResult, ModelCheckSpec
 from orfila.models.schemas import ModelCard as CardSchema
 from orfila_engine.architectures import ModelCard
+from orfila_engine.caveats import training_accuracy, untrained
 from orfila_engine.data import PackedDataset
 from orfila_engine.evaluation import evaluate
 from orfila_engine.progress import part
@@ -17,10 +18,6 @@ from orfila_engine.training import check_fit
 
 if TYPE_CHECKING:
     from orfila_worker.runner import Work
-
-TRAIN_SAMPLE = 5_000
-"""Training images predicted, evenly spread: enough to tell whether the model was trained on them."""
-_CHANCE_FACTOR = 2.0
 
 
 def model_check(work: Work) -> ModelCheckResult:
@@ -39,16 +36,7 @@ def check(work: Work, model: nn.Module, card: ModelCard, packed: PackedDataset) 
     check_fit(card, packed)
     pixels, labels = packed.test
     test = evaluate(model, card, pixels, labels, device=work.device, progress=part(work.progress, 0.05, 0.6))
-    step = max(1, packed.n_train // TRAIN_SAMPLE)
-    sample = np.arange(0, packed.n_train, step)[:TRAIN_SAMPLE]
-    train = evaluate(
-        model,
-        card,
-        packed.pixels[sample],
-        packed.labels[sample],
-        device=work.device,
-        progress=part(work.progress, 0.6, 1.0),
-    )
+    accuracy = training_accuracy(model, card, packed, device=work.device, progress=part(work.progress, 0.6, 1.0))
     model.to(work.device)
     path = work.folder / "predictions.npz"
     np.savez(
@@ -59,12 +47,7 @@ def check(work: Work, model: nn.Module, card: ModelCard, packed: PackedDataset) 
         confidence=test.confidence,
         margin=test.margin,
     )
-    warnings = []
-    if train.accuracy < _CHANCE_FACTOR / len(card.classes):
-        warnings.append(
-            f"The model predicts only {train.accuracy:.0%} of its training images as they are labelled, about what "
-            "guessing would reach: was it trained on this data set, with this order of classes and this normalisation?"
-        )
+    warning = untrained(accuracy, packed)
     return ModelCheckResult(
         card=CardSchema(
             architecture=card.architecture,
@@ -75,8 +58,8 @@ def check(work: Work, model: nn.Module, card: ModelCard, packed: PackedDataset) 
             std=list(card.std),
         ),
         n_parameters=sum(p.numel() for p in model.parameters()),
-        accuracy_train=train.accuracy,
+        accuracy_train=accuracy,
         accuracy_test=test.accuracy,
-        warnings=warnings,
+        warnings=[] if warning is None else [warning],
         files={path.name: work.store.put_file(path)},
     )
