@@ -84,6 +84,29 @@ def test_investigate_writes_the_stated_files_and_keeps_its_index(work: Path) -> 
     assert json.loads((work / "found" / "summary.json").read_text())["parameters"]["rule"] == "paper"
 
 
+def test_investigate_with_ekfac_keeps_its_factors_and_confirms(work: Path) -> None:
+    drill = work / "drill"
+    arguments = ("investigate", drill / "model.safetensors", drill / "data", "--affected", drill / "affected-0.png")
+    arguments = (*arguments, "--engine", "ekfac", "--queries", 20, "--out", work / "exact")
+    done = orfila(*arguments, "--confirm", home=work)
+    assert done.returncode == 0, done.stderr
+    assert done.stderr == ""
+    assert done.stdout.startswith("Poisoning found: ")
+    assert "Exact derivatives: rank correlation 0.9" in done.stdout or "rank correlation 1.00" in done.stdout
+    summary = json.loads((work / "exact" / "summary.json").read_text())
+    assert summary["engine"] == "ekfac"
+    assert summary["confirmation"]["rank_correlation"] > 0.9
+    truth = {int(r["index"]) for r in csv.DictReader((drill / "truth.csv").open())}
+    flagged = {int(r["index"]) for r in csv.DictReader((work / "exact" / "flagged.csv").open())}
+    assert len(truth & flagged) >= 0.9 * max(len(truth), len(flagged))
+    assert (work / "exact" / "report.html").is_file()
+    kept = (work / "exact.ekfac" / "factors.safetensors").stat().st_mtime_ns
+    again = orfila(*arguments, home=work)
+    assert again.returncode == 0, again.stderr
+    assert (work / "exact.ekfac" / "factors.safetensors").stat().st_mtime_ns == kept
+    assert "Exact derivatives" not in again.stdout
+
+
 @pytest.mark.parametrize("method", ["eu", "cf"])
 def test_unlearn_repairs_and_proves_it(work: Path, method: str) -> None:
     drill = work / "drill"

@@ -137,6 +137,7 @@ def test_nearer_to_the_exact_answer_than_kfac_and_than_identity(seed: int) -> No
             level = damping if name != "identity" else 0 * damping
             answers[name].append(gradients[:60] @ torch.linalg.solve(matrix + level, gradients[60:].T))
     assert all(e < k for e, k in zip(matrix_errors["ekfac"], matrix_errors["kfac"], strict=True))
+    answers = {name: [part.detach() for part in found] for name, found in answers.items()}
     exact = torch.stack(answers["exact"]).sum(0).flatten()
     agreement = {
         name: float(torch.corrcoef(torch.stack([exact, torch.stack(found).sum(0).flatten()]))[0, 1])
@@ -186,17 +187,33 @@ def test_inverse_product_leaves_other_parameters_as_they_are() -> None:
             factors.inverse_product({layer.weight: gradient[layer.weight]})
 
 
-def test_sampled_labels_tend_to_the_expectation_and_do_not_depend_on_the_batches() -> None:
+@pytest.mark.parametrize("labels", ["sampled", "weighted"])
+def test_drawn_labels_tend_to_the_expectation_and_do_not_depend_on_the_batches(labels: str) -> None:
     model, pixels = linear_net(2, scale=3.0), pictures(1_500)
     exact = fit_factors(model, CARD, pixels, EXACT)
-    one = fit_factors(model, CARD, pixels, batch_size=64)
-    other = fit_factors(model, CARD, pixels, batch_size=37)
-    another = fit_factors(model, CARD, pixels, EkfacSpec(seed=1))
+    spec = EkfacSpec(labels=labels)  # type: ignore[arg-type]
+    one = fit_factors(model, CARD, pixels, spec, batch_size=64)
+    other = fit_factors(model, CARD, pixels, spec, batch_size=37)
+    another = fit_factors(model, CARD, pixels, EkfacSpec(labels=labels, seed=1))  # type: ignore[arg-type]
     for name in exact.layers:
         torch.testing.assert_close(one.layers[name].eigenvalues, other.layers[name].eigenvalues)
         assert not torch.equal(one.layers[name].eigenvalues, another.layers[name].eigenvalues)
         total = float(exact.layers[name].eigenvalues.sum())
         assert float(one.layers[name].eigenvalues.sum()) == pytest.approx(total, rel=0.1)
+
+
+def test_weighted_labels_know_the_fisher_of_a_model_that_is_sure() -> None:
+    """Where the prediction is nearly certain, labels drawn from it are all the same; weighted ones are not."""
+    model, pixels = linear_net(2, scale=3.0), pictures(400)
+    with torch.no_grad():
+        model.get_parameter("4.bias").copy_(torch.tensor([25.0, 0.0, -2.0, 1.0]))
+    exact = fit_factors(model, CARD, pixels, EXACT)
+    weighted = fit_factors(model, CARD, pixels)
+    sampled = fit_factors(model, CARD, pixels, EkfacSpec(labels="sampled"))
+    for name, layer in exact.layers.items():
+        total = float(layer.eigenvalues.sum())
+        assert float(weighted.layers[name].eigenvalues.sum()) == pytest.approx(total, rel=0.1)
+        assert float(sampled.layers[name].eigenvalues.sum()) < 1e-3 * total
 
 
 def test_the_drawn_numbers_are_fixed_for_ever() -> None:
