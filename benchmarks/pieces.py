@@ -21,6 +21,7 @@ import torch
 
 from benchmarks import alarms, cases, detection, machine, phases, repair, scale, speed, sweeps
 from benchmarks.plan import AttackPlan, Plan
+from orfila_engine import detectors
 from orfila_engine.data import PackedDataset
 from orfila_engine.unlearning import METHODS
 
@@ -30,8 +31,7 @@ SPEEDS = (
     ("resnet20-cifar", 2, 10_000, True),
     ("resnet18-cifar", 2, 2_000, False),
 )
-"""Architecture, threads, images, and whether the peer is measured too. It is the slow part, and the ratio hardly depends
-on the threads."""
+"""Architecture, threads, images, and whether the peer, which is slow, is measured too."""
 SPEED_ROUNDS = 3
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
@@ -81,8 +81,8 @@ class Piece:
     arguments: tuple[Any, ...]
 
 
-ATTACKERS, MODELS, MEASURE, REPAIR, ALONE = range(5)
-STAGES = ("prepare the attackers", "train the models", "detect, question, sweep", "repair", "time, one by one")
+PREPARE, MODELS, MEASURE, REPAIR, ALONE = range(5)
+STAGES = ("prepare what cases share", "train the models", "detect, question, sweep", "repair", "time, one by one")
 """Stage -> what is done in it. The last runs one piece at a time, with all threads."""
 
 
@@ -91,10 +91,12 @@ def pieces(plan: Plan, place: Place, *, with_speed: bool) -> list[Piece]:
     found: list[Piece] = []
     data = PackedDataset.open(place.packed).digest
     base: dict[str, Any] = {"data": data, "architecture": plan.architecture, "precision": plan.precision}
+    settings = plan.detector_settings.get("frequency", {})
+    found.append(Piece("frequency network", PREPARE, base | settings, _frequency, (place, settings)))
     for attack in plan.attacks:
         if attack.name == WITCHES_BREW:
             told = base | {"epochs": attack.epochs}
-            found.append(Piece(f"attacker {attack.label}", ATTACKERS, told, _attacker, (place, plan, attack)))
+            found.append(Piece(f"attacker {attack.label}", PREPARE, told, _attacker, (place, plan, attack)))
     for seed in plan.seeds:
         clean = f"{cases.CLEAN}-{seed}"
         told = base | {"epochs": plan.clean_epochs, "seed": seed}
@@ -205,6 +207,13 @@ def _of_attack(plan: Plan, place: Place, attack: AttackPlan, seed: int, base: di
     return found
 
 
+def _frequency(place: Place, settings: dict[str, Any]) -> dict[str, Any]:
+    """The network of the frequency detector: all cases have the same clean test images."""
+    clean = PackedDataset.open(place.packed).test[0]
+    detectors.Frequency(folder=place.out / "models", **settings).network(clean)
+    return {"n_clean": len(clean)}
+
+
 def _attacker(place: Place, plan: Plan, attack: AttackPlan) -> dict[str, Any]:
     """The surrogates that the seeds of Witches' Brew share: seeds that train side by side must not train them twice."""
     return cases.make_surrogates(plan, attack, place.packed, place.surrogates)
@@ -228,7 +237,8 @@ def _clean_model(place: Place, plan: Plan, seed: int) -> dict[str, Any]:
 
 
 def _detection(place: Place, case: str, settings: dict[str, dict[str, Any]]) -> dict[str, Any]:
-    return detection.run(place.open(case), settings)
+    kept = {"frequency": settings.get("frequency", {}) | {"folder": place.out / "models"}}
+    return detection.run(place.open(case), settings | kept)
 
 
 def _alarms(place: Place, case: str, n_images: int) -> dict[str, Any]:

@@ -1,6 +1,7 @@
 """Each detector against an oracle: scikit-learn, numpy, scipy, autograd, or what the investigation wrote."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pyarrow.parquet as pq
@@ -278,16 +279,17 @@ def test_every_mark_changes_its_picture_and_the_seed_decides(digits: PackedDatas
     assert not np.array_equal(marked, mark(pictures, np.random.default_rng(4)))
 
 
-def test_the_frequency_network_tells_marked_pictures_it_has_not_seen(digits: PackedDataset) -> None:
+def test_the_frequency_network_tells_marked_pictures_it_has_not_seen(digits: PackedDataset, tmp_path: Path) -> None:
     clean = np.array(digits.train[0][:500])
-    detector = Frequency(epochs=6, width=8)
+    detector = Frequency(epochs=6, width=8, folder=tmp_path)
     network = detector.network(clean, "cpu")
     assert detector.network(clean, "cpu") is network
     fresh = np.array(digits.test[0])
     scores = np.concatenate([score_pictures(network, p, "cpu") for p in (fresh, mark(fresh, np.random.default_rng(9)))])
     assert average_precision_score(np.arange(len(scores)) >= len(fresh), scores) > 0.7
-    again = Frequency(epochs=6, width=8).network(clean, "cpu")
-    assert np.array_equal(score_pictures(again, fresh, "cpu"), scores[: len(fresh)])
+    for again in (Frequency(epochs=6, width=8), Frequency(epochs=6, width=8, folder=tmp_path)):
+        assert np.array_equal(score_pictures(again.network(clean, "cpu"), fresh, "cpu"), scores[: len(fresh)])
+    assert len(list(tmp_path.iterdir())) == 1
 
 
 def test_the_frequency_detector_refuses_tiny_pictures() -> None:
@@ -322,4 +324,4 @@ def test_unknown_names_and_settings_are_refused() -> None:
     with pytest.raises(ValueError, match="it knows deviations"):
         detectors.make("influence", mood="suspicious")
     assert detectors.settings_of(detectors.make("trak")) == {"k": 2048, "seed": 0, "deviations": 3.0}
-    assert detectors.settings_of(Frequency()) == {"epochs": 10, "width": 32, "seed": 0}
+    assert detectors.settings_of(Frequency()) == {"epochs": 10, "width": 16, "seed": 0}
