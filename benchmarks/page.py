@@ -30,6 +30,7 @@ def write(stored: dict[str, dict[str, Any]], plan: Plan, data: str, missing: Seq
         _targets(results, plan),
         page_detection.attacks(results, plan),
         page_detection.comparison(results, plan),
+        page_detection.engines(results),
         published.section(results, plan),
         page_repair.removal(results, plan),
         page_repair.unlearners(results, plan),

@@ -134,6 +134,36 @@ def comparison(results: Results, plan: Plan) -> str:
     )
 
 
+def engines(results: Results) -> str:
+    """Both rules on both engines."""
+    rows = [
+        [
+            name.removeprefix("engines "),
+            row["engine"],
+            detectors.make(row["rule"]).title,
+            f"{row['n_flagged']:,}",
+            *(spread([row[figure]]) for figure in ("precision", "recall", "average_precision")),
+            f"{row['seconds']:.0f}",
+        ]
+        for name, result in results.items()
+        if name.startswith("engines ") and "skipped" not in result
+        for row in result["rows"]
+    ]
+    if not rows:
+        return ""
+    return "\n".join(
+        [
+            "## The rules on EK-FAC",
+            "",
+            "The same affected image on our EK-FAC. Seconds: the whole investigation, the calibration of the evidence "
+            "test included; for EK-FAC its factors too.",
+            "",
+            table(["case", "engine", "rule", "flagged", "precision", "recall", "AP", "seconds"], rows),
+            "",
+        ]
+    )
+
+
 def _sources(results: Results) -> str:
     seen: dict[str, str] = {}
     for result in results.values():

@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 
-from benchmarks import alarms, cases, detection, machine, phases, repair, scale, speed, sweeps
+from benchmarks import alarms, cases, detection, engines, machine, phases, repair, scale, speed, sweeps
 from benchmarks.plan import AttackPlan, Plan
 from orfila_engine import detectors
 from orfila_engine.data import PackedDataset
@@ -196,6 +196,8 @@ def _of_attack(plan: Plan, place: Place, attack: AttackPlan, seed: int, base: di
     if attack.label in plan.poisoned_for_alarms:
         asked = told | {"n": plan.n_ordinary}
         found.append(Piece(f"alarms {case}", MEASURE, asked, _alarms, (place, case, plan.n_ordinary)))
+    if attack.label in plan.on_ekfac:
+        found.append(Piece(f"engines {case}", MEASURE, told, _engines, (place, case)))
     repairs = [("cf", detector) for detector in plan.fine_tuned_after]
     if attack.label in plan.exact_removal:
         repairs.append(("eu", "collapse"))
@@ -243,6 +245,10 @@ def _detection(place: Place, case: str, settings: dict[str, dict[str, Any]]) -> 
 
 def _alarms(place: Place, case: str, n_images: int) -> dict[str, Any]:
     return alarms.run(place.open(case), n_images)
+
+
+def _engines(place: Place, case: str) -> dict[str, Any]:
+    return engines.run(place.open(case))
 
 
 def _sweep(place: Place, case: str) -> dict[str, Any]:

@@ -45,6 +45,8 @@ class Plan:
     """Attacks whose first seed is retrained without what the collapse rule flags."""
     unlearned: tuple[str, ...]
     """Attacks whose first seed is repaired by every unlearning method."""
+    on_ekfac: tuple[str, ...]
+    """Attacks whose first seed is investigated with EK-FAC as well."""
     fine_tuned_after: tuple[str, ...] = ("collapse", "delta-influence")
     """Detectors after which every attack's first seed is repaired by fine-tuning."""
     detector_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -69,6 +71,7 @@ FULL = Plan(
     poisoned_for_alarms=("badnet", "smooth", "sinusoid"),
     exact_removal=("badnet", "smooth", "witches-brew"),
     unlearned=("badnet",),
+    on_ekfac=("badnet", "smooth"),
 )
 
 QUICK = Plan(
@@ -81,6 +84,7 @@ QUICK = Plan(
     poisoned_for_alarms=("badnet",),
     exact_removal=(),
     unlearned=("badnet",),
+    on_ekfac=("badnet",),
     fine_tuned_after=("collapse",),
     detector_settings={"frequency": {"epochs": 1, "width": 4}},
 )

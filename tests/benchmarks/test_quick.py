@@ -25,7 +25,7 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_the_page_tells_of_every_piece(measured: Path) -> None:
     text = (measured / "page.md").read_text()
     for heading in (
-        "Targets", "Attacks", "Attacks by detectors", "The paper's figures beside ours",
+        "Targets", "Attacks", "Attacks by detectors", "The rules on EK-FAC", "The paper's figures beside ours",
         "Repair without what a detector flags", "Unlearning methods", "Preview of a removal",
         "Ordinary misclassified images", "Sweep without an affected image", "Machine",
     ):  # fmt: skip
@@ -107,7 +107,7 @@ def test_the_full_plan_names_attacks_that_there_are_and_the_issues_targets() -> 
     assert len(FULL.seeds) == 3
     assert {attack.name for attack in FULL.attacks} == set(attacks.names())
     labels = {attack.label for attack in FULL.attacks}
-    assert {*FULL.poisoned_for_alarms, *FULL.exact_removal, *FULL.unlearned} <= labels
+    assert {*FULL.poisoned_for_alarms, *FULL.exact_removal, *FULL.unlearned, *FULL.on_ekfac} <= labels
     assert set(FULL.fine_tuned_after) <= set(detectors.names())
     wanted = {a.label: a.target for a in FULL.attacks if a.target}
     assert wanted["badnet"] == wanted["sinusoid"] == (0.99, 0.99)
