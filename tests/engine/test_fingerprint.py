@@ -113,6 +113,25 @@ def test_batches_and_shards_do_not_matter(
     assert not list(tmp_path.glob("*.part"))
 
 
+@pytest.mark.parametrize("threads", [2, 3])
+def test_threads_do_not_matter(model: nn.Module, data: Data, tmp_path: Path, threads: int) -> None:
+    """Batches run side by side, each on its own copy of the model, and come back in order."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    reference = build_index(model, CARD, *data, tmp_path / "reference", FULL, batch_size=7)
+    torch.set_num_threads(threads)
+    try:
+        other = build_index(model, CARD, *data, tmp_path / "other", FULL, batch_size=7)
+        assert torch.get_num_threads() == threads
+        with pytest.raises(ZeroDivisionError):
+            build_index(model, CARD, *data, tmp_path / "third", FULL, batch_size=7, progress=lambda _doing, _s: 1 // 0)
+        assert torch.get_num_threads() == threads
+    finally:
+        torch.set_num_threads(before)
+    scale = float(np.abs(reference.fingerprints[:]).max())
+    np.testing.assert_allclose(other.fingerprints[:], reference.fingerprints[:], atol=2e-4 * scale)
+
+
 def test_shards_in_any_order_give_the_same_bits(model: nn.Module, data: Data, tmp_path: Path) -> None:
     """A worker that was killed and ran its shard again leaves no trace in the result."""
     shards = [tmp_path / "a", tmp_path / "b"]

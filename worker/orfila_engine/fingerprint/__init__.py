@@ -15,20 +15,15 @@ vectors that they are multiplied with.
     spec.py       what decides an index
     store.py      rows on disk
     whitening.py  L^-1, and how it is found
+    passes.py     the pass, batches side by side
     shards.py     building
     index.py      asking
 """
 
 from orfila_engine.fingerprint.digest import model_digest
 from orfila_engine.fingerprint.index import FingerprintIndex, Fingerprints, build_index
-from orfila_engine.fingerprint.shards import (
-    BATCH_SIZE,
-    STORED,
-    ShardWriter,
-    project_shard,
-    reduce_shards,
-    stored_name,
-)
+from orfila_engine.fingerprint.passes import BATCH_SIZE, default_batch_size
+from orfila_engine.fingerprint.shards import STORED, ShardWriter, project_shard, reduce_shards, stored_name
 from orfila_engine.fingerprint.spec import IndexSpec
 
 __all__ = [
@@ -39,6 +34,7 @@ __all__ = [
     "IndexSpec",
     "ShardWriter",
     "build_index",
+    "default_batch_size",
     "model_digest",
     "project_shard",
     "reduce_shards",

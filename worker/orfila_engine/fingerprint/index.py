@@ -19,8 +19,8 @@ from torch import Tensor, nn
 from orfila_engine.architectures import ModelCard, normalise
 from orfila_engine.blockwise import multiply
 from orfila_engine.fingerprint.digest import model_digest
+from orfila_engine.fingerprint.passes import default_batch_size
 from orfila_engine.fingerprint.shards import (
-    default_batch_size,
     make_projector,
     open_stored,
     project_shard,
@@ -119,7 +119,7 @@ class FingerprintIndex:
         Raises ValueError when the index was built from another model, or a gradient is not finite.
         """
         projector = self._projector_of(model, card)
-        batch_size = batch_size or default_batch_size(projector)
+        batch_size = batch_size or default_batch_size(projector.device, card.input_size[0] * card.input_size[1])
         rows = []
         for start in range(0, len(images), batch_size):
             x = normalise(images[start : start + batch_size].to(projector.device), card)

@@ -27,16 +27,13 @@ from orfila_engine.blockwise import BLOCK
 from orfila_engine.devices import select_device
 from orfila_engine.evaluation import to_tensor
 from orfila_engine.fingerprint.digest import model_digest
+from orfila_engine.fingerprint.passes import BATCH_SIZE, ProjectorPool
 from orfila_engine.fingerprint.spec import FORMAT, IndexSpec
 from orfila_engine.fingerprint.store import RowWriter, StoredRows, scaled
 from orfila_engine.fingerprint.whitening import Whitening, factorise
 from orfila_engine.gradients import GradientProjector, IndexedLayer, LeftOut
 from orfila_engine.progress import Progress, quiet
 
-BATCH_SIZE = 32
-"""Images in one pass of the model on a processor, whose cache then holds a layer's activations (the fastest of 16 to
-128 measured)."""
-BATCH_SIZE_CUDA = 256
 STORED = ("gradients", "scales")
 """What an index takes from its shards: gradients.npy of the first shard becomes gradients-00000.npy, and so on."""
 _GRAM_BLOCK = 1024
@@ -131,19 +128,20 @@ def project_shard(
     """
     spec = spec or IndexSpec()
     _check(card, pixels, labels, start, stop)
-    projector = make_projector(model, card, spec, device)
-    batch_size = batch_size or default_batch_size(projector)
-    shard = ShardWriter(out_dir, start, stop, projector.layers, spec, model_digest(model, card))
-    for first in range(start, stop, _GRAM_BLOCK):
-        last = min(first + _GRAM_BLOCK, stop)
-        block = torch.empty(last - first, projector.dimension, device=projector.device)
-        for low in range(first, last, batch_size):
-            high = min(low + batch_size, last)
-            x = normalise(to_tensor(pixels[low:high]).to(projector.device), card)
-            y = torch.from_numpy(np.array(labels[low:high]))
-            block[low - first : high - first] = projector(x, y)
-            progress("projecting gradients", (high - start) / (stop - start))
-        shard.add(block)
+
+    def fill(projector: GradientProjector, low: int, high: int) -> Tensor:
+        x = normalise(to_tensor(pixels[low:high]).to(projector.device), card)
+        return projector(x, torch.from_numpy(np.array(labels[low:high])))
+
+    def done(images: int) -> None:
+        progress("projecting gradients", images / (stop - start))
+
+    area = card.input_size[0] * card.input_size[1]
+    with ProjectorPool(lambda: make_projector(model, card, spec, device), area, batch_size) as pool:
+        projector = pool.first
+        shard = ShardWriter(out_dir, start, stop, projector.layers, spec, model_digest(model, card))
+        for block in pool.blocks(fill, start, stop, _GRAM_BLOCK, done):
+            shard.add(block)
     shard.close(projector.left_out, str(projector.device))
 
 
@@ -206,11 +204,6 @@ def open_stored(index_dir: Path, n_shards: int) -> tuple[StoredRows, NDArray[np.
 def make_projector(model: nn.Module, card: ModelCard, spec: IndexSpec, device: str) -> GradientProjector:
     """The projector that a spec asks for."""
     return GradientProjector(model, (card.channels, *card.input_size), spec, select_device(device))
-
-
-def default_batch_size(projector: GradientProjector) -> int:
-    """Images in one pass on the projector's device."""
-    return BATCH_SIZE_CUDA if projector.device.type == "cuda" else BATCH_SIZE
 
 
 def _self_influence(

@@ -5,13 +5,15 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
+import torch
+
 from orfila.jobs.contracts import IndexBuildSpec, IndexResult, IndexShardResult
 from orfila_engine.evidence import calibration_of
 from orfila_engine.fingerprint import (
-    BATCH_SIZE,
     STORED,
     FingerprintIndex,
     IndexSpec,
+    default_batch_size,
     project_shard,
     reduce_shards,
     stored_name,
@@ -34,7 +36,7 @@ def _project(work: Work, spec: IndexBuildSpec) -> IndexShardResult:
     pixels, labels = work.warm.pack(spec.pack).train
     start, stop = work.payload["start"], work.payload["stop"]
     out_dir = work.folder / "shard"
-    batch = BATCH_SIZE // 2 if work.half_batch else BATCH_SIZE
+    usual = default_batch_size(torch.device(work.device), card.input_size[0] * card.input_size[1])
     project_shard(
         model,
         card,
@@ -45,7 +47,7 @@ def _project(work: Work, spec: IndexBuildSpec) -> IndexShardResult:
         out_dir,
         IndexSpec(seed=spec.seed),
         device=work.device,
-        batch_size=batch,
+        batch_size=usual // 2 if work.half_batch else None,
         progress=work.progress,
     )
     files = work.store.put_tree(out_dir)
