@@ -442,16 +442,20 @@ def kept_engine(
     model: nn.Module,
     card: ModelCard,
     packed: PackedDataset,
+    spec: EkfacSpec | None = None,
     *,
     device: str = "auto",
     progress: Progress = quiet,
 ) -> EkfacEngine:
-    """The engine of an earlier run at `path` if it is of the same model and data, else a new one."""
+    """The engine of an earlier run at `path` if it is of the same model, data and settings, else a new one."""
     pixels, labels = packed.train
+    spec = spec or EkfacSpec()
     try:
         kept = open_engine(path, model, card, pixels, labels, device=device)
     except ValueError:
         kept = None
-    if kept is not None and kept.meta["data"] == packed.digest:
+    if kept is not None and kept.meta["data"] == packed.digest and kept.factors.spec == spec:
         return kept
-    return build_engine(model, card, pixels, labels, path, device=device, data_digest=packed.digest, progress=progress)
+    return build_engine(
+        model, card, pixels, labels, path, spec, device=device, data_digest=packed.digest, progress=progress
+    )
