@@ -13,6 +13,7 @@ from PIL import Image
 from sklearn.datasets import load_digits
 
 from orfila.cli import main
+from orfila_engine.data import PackedDataset
 
 
 @dataclass(frozen=True)
@@ -107,6 +108,58 @@ def test_investigate_with_ekfac_keeps_its_factors_and_confirms(work: Path) -> No
     assert "Exact derivatives" not in again.stdout
 
 
+def test_a_drill_can_stop_after_training_and_go_on(work: Path) -> None:
+    arguments = (
+        "drill", work / "digits", "--attack", "badnet", "--all-to-one", "--target", "d1", "--rate", 0.03,
+        "--arch", "resnet-nano", "--epochs", 8, "--out", work / "all",
+    )  # fmt: skip
+    done = orfila(*arguments, "--train-only", home=work)
+    assert done.returncode == 0, done.stderr
+    assert "poisons planted for 'd1'" in done.stdout
+    assert not (work / "all" / "index").exists()
+    trained = (work / "all" / "model.safetensors").stat().st_mtime_ns
+    done = orfila(*arguments, home=work)
+    assert done.returncode == 0, done.stderr
+    assert (work / "all" / "model.safetensors").stat().st_mtime_ns == trained
+    report = json.loads((work / "all" / "drill.json").read_text())
+    assert (report["source"], report["target"]) == (None, "d1")
+    assert f"Average precision {report['average_precision']:.3f}" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("attack", "settings"),
+    [
+        ("warp", ("--strength", 2.0)),
+        ("label-flip", ("--random",)),
+        ("witches-brew", ("--eps", 24, "--steps", 2, "--restarts", 2, "--ensemble", 2, "--target", "d3")),
+    ],
+)
+def test_every_attack_is_planted_with_its_settings(work: Path, attack: str, settings: tuple[object, ...]) -> None:
+    done = orfila(
+        "drill", work / "digits", "--attack", attack, *settings, "--rate", 0.05, "--arch", "resnet-nano",
+        "--epochs", 2, "--train-only", "--out", work / attack, home=work,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    planting = json.loads((work / attack / "planting.json").read_text())
+    assert planting["n_poison"] == round(0.05 * PackedDataset.open(work / attack / "data").n_train)
+    given = {str(k).removeprefix("--"): v for k, v in zip(settings[::2], settings[1::2], strict=False)}
+    for name in ("strength", "eps", "steps", "restarts", "ensemble"):
+        if name in given:
+            assert planting["settings"]["attack"][name] == given[name]
+
+
+def test_pack_at_a_size_and_use_it(work: Path) -> None:
+    done = orfila("pack", work / "digits", "--size", "16x12", "--out", work / "larger", home=work)
+    assert done.returncode == 0, done.stderr
+    assert "16 x 12, grey, 10 classes" in done.stdout
+    assert "1,797 resized" in done.stdout
+    assert PackedDataset.open(work / "larger").pixels.shape[1:] == (12, 16, 1)
+    done = orfila(
+        "train", work / "larger", "--arch", "resnet-nano", "--epochs", 1, "--out", work / "l.safetensors", home=work
+    )
+    assert done.returncode == 0, done.stderr
+
+
 @pytest.mark.parametrize("method", ["eu", "cf"])
 def test_unlearn_repairs_and_proves_it(work: Path, method: str) -> None:
     drill = work / "drill"
@@ -153,12 +206,20 @@ def refusals(work: Path) -> dict[str, tuple[tuple[object, ...], str]]:
         "other list": (("unlearn", model, data, "--remove", work / "other.csv", *out), "made from"),
         "unknown attack": (("drill", data, "--attack", "telepathy", *out), "unknown attack"),
         "unknown class": (("drill", data, "--source", "unicorn", *out), "no class 'unicorn'"),
+        "foreign setting": (("drill", data, "--eps", 8, *out), "has no setting 'eps'"),
+        "foreign surrogates": (("drill", data, "--surrogates", work, *out), "belongs to witches-brew"),
+        "training victim": (("drill", data, "--attack", "witches-brew", "--victim", 0, *out), "no test image"),
+        "too much poison": (("drill", data, "--source", "d1", "--rate", 0.5, *out), "use a rate of at most"),
+        "no size": (("pack", work / "digits", "--size", "big", *out), "is no size"),
+        "pack is there": (("pack", work / "digits", "--out", drill), "exists already"),
+        "no coarse labels": (("pack", work / "digits", "--labels", "coarse", *out), "only CIFAR-100"),
     }
 
 
 CASES = (
     "no data", "not an archive", "no such architecture", "pickle", "no image", "not an image", "training image",
-    "empty list", "other list", "unknown attack", "unknown class",
+    "empty list", "other list", "unknown attack", "unknown class", "foreign setting", "foreign surrogates",
+    "training victim", "too much poison", "no size", "pack is there", "no coarse labels",
 )  # fmt: skip
 
 
