@@ -79,7 +79,7 @@ class Planted:
 
     def behind(self, label: int) -> NDArray[np.int64]:
         """`index` of the poison that carries a label: the truth for an affected image that is given this label."""
-        return self.indices[self.labels == label]
+        return np.asarray(self.indices[self.labels == label])
 
 
 class Attack(Protocol):

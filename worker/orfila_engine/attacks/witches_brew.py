@@ -133,11 +133,12 @@ class WitchesBrew(PoisonSettings):
         generator = torch.Generator().manual_seed(int(rng.integers(2**62)))
         size = max(1, _BATCH_VALUES // base[0].numel())
         best = torch.zeros_like(base)
-        least = [float("inf")] * len(base.split(size))
+        batches = torch.split(base, size)
+        least = [float("inf")] * len(batches)
         work = self.restarts * len(least)
         done = 0
         for _restart in range(self.restarts):
-            for number, batch in enumerate(base.split(size)):
+            for number, batch in enumerate(batches):
 
                 def report(share: float, start: int = done) -> None:
                     progress("brewing the poison", (start + share) / work)
