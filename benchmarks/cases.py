@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import csv
 import json
+import shutil
 import time
 from dataclasses import dataclass
 from functools import cached_property
@@ -160,6 +161,7 @@ def make_clean(plan: Plan, seed: int, packed: Path, folder: Path) -> dict[str, A
     recipe = Recipe(epochs=plan.clean_epochs, seed=seed, augment=False, precision=plan.precision)
     if not path.is_file() or recipe_of(read_header(path)[0]) != recipe:
         folder.mkdir(parents=True, exist_ok=True)
+        checkpoint = folder / f"checkpoint-{recipe.epochs}-{recipe.precision}"
         trained = train(
             plan.architecture,
             opened,
@@ -167,9 +169,10 @@ def make_clean(plan: Plan, seed: int, packed: Path, folder: Path) -> dict[str, A
             seed=seed,
             augment=recipe.augment,
             precision=recipe.precision,
-            checkpoint_dir=folder / "checkpoint",
+            checkpoint_dir=checkpoint,
         )
         save_model(path, trained.model, trained.card, trained.summary())
+        shutil.rmtree(checkpoint)
     accuracy = evaluate(*load_model(path), *opened.test).accuracy
     return {"accuracy": accuracy, "epochs": plan.clean_epochs, "seconds_now": round(time.perf_counter() - began, 1)}
 

@@ -166,7 +166,7 @@ def engines(results: Results) -> str:
 
 def _sources(results: Results) -> str:
     seen: dict[str, str] = {}
-    for result in results.values():
-        for row in result.get("rows", []):
+    for name, result in results.items():
+        for row in result.get("rows", []) if name.startswith("detection ") else []:
             seen.setdefault(row["title"], row["source"])
     return "Sources: " + "; ".join(f"{title}: {source}" for title, source in seen.items()) + "."
