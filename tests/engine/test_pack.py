@@ -222,6 +222,40 @@ def test_an_npz_with_objects_is_refused(tmp_path: Path) -> None:
         pack(tmp_path / "d.npz", tmp_path / "out")
 
 
+@pytest.mark.parametrize(
+    ("labels", "options", "sentence"),
+    [
+        ([0.0, 1.5, 0.0, 1.0], {}, "whole numbers"),
+        ([0, np.nan, 0, 1], {}, "whole numbers"),
+        ([0, -1, 0, 1], {}, "whole numbers from 0"),
+        (["cat", "dog", "cat", "dog"], {}, "whole numbers"),
+        ([0, 1, 0, 2], {"classes": ["cat", "dog"]}, r"labels must lie in 0\.\.1; found 0\.\.2"),
+        ([[1, 0], [0, 1], [1, 0], [0, 1]], {}, "4 images but 8 labels"),
+    ],
+)
+def test_impossible_labels_are_refused(
+    labels: list[object], options: dict[str, object], sentence: str, tmp_path: Path
+) -> None:
+    images = RNG.integers(0, 256, (4, 8, 8, 3), dtype=np.uint8)
+    np.savez(tmp_path / "d.npz", images=images, labels=np.array(labels), **options)  # type: ignore[arg-type]
+    with pytest.raises(DataError, match=sentence):
+        pack(tmp_path / "d.npz", tmp_path / "out")
+
+
+def test_numbers_of_an_npz_are_the_classes_that_occur(tmp_path: Path) -> None:
+    images = RNG.integers(0, 256, (8, 8, 8, 3), dtype=np.uint8)
+    np.savez(tmp_path / "d.npz", images=images, labels=np.array([7, 2_000_000_000] * 4, dtype=np.float64), n_train=6)
+    packed = pack(tmp_path / "d.npz", tmp_path / "out")
+    assert packed.classes == ("7", "2000000000")
+    assert sorted(packed.labels.tolist()) == [0] * 4 + [1] * 4
+
+
+def test_a_class_of_one_image_trains_on_it(tmp_path: Path) -> None:
+    source = folder(tmp_path / "in", two_classes(20) | {"owl/1.png": png()})
+    packed = pack(source, tmp_path / "out")
+    assert packed.meta["counts"] == {"train": [18, 18, 1], "test": [2, 2, 0]}
+
+
 def test_a_killed_packing_leaves_no_pack(tmp_path: Path) -> None:
     source = folder(tmp_path / "in", two_classes(40))
 

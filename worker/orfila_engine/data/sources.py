@@ -199,5 +199,12 @@ def _npz(path: Path) -> Arrays:
         ) from error
     if images.dtype != np.uint8:
         raise DataError(f"the images in {path.name} are {images.dtype}; save them as uint8 in 0..255")
-    names = classes or [str(i) for i in range(int(labels.max()) + 1)]
-    return Arrays(images, labels.astype(np.int64), n_train, tuple(names))
+    with np.errstate(invalid="ignore"):  # NaN becomes some number, which differs from it below
+        whole = labels.astype(np.int64) if labels.dtype.kind in "iuf" else None
+    if whole is None or not np.array_equal(whole, labels) or (len(whole) and whole.min() < 0):
+        raise DataError(f"the labels in {path.name} must be whole numbers from 0 on, one for each image")
+    if classes is None:
+        # Without names the classes are the labels that occur.
+        present, whole = np.unique(whole, return_inverse=True)
+        classes = [str(label) for label in present]
+    return Arrays(images, whole, n_train, tuple(classes))
