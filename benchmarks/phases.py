@@ -11,8 +11,8 @@ from benchmarks.cases import Case
 from benchmarks.sweeps import sweep_case
 from orfila_engine import detectors
 from orfila_engine.comparison import compare
-from orfila_engine.evidence import calibrate
-from orfila_engine.fingerprint import build_index
+from orfila_engine.evidence import calibration_of
+from orfila_engine.fingerprint import FingerprintIndex, build_index
 from orfila_engine.investigation import investigate
 from orfila_engine.training import train
 
@@ -34,11 +34,12 @@ def run(case: Case) -> dict[str, Any]:
     folder = case.work / "phases"
     shutil.rmtree(folder, ignore_errors=True)
     measure("index", lambda: build_index(model, card, *packed.train, folder / "index", data_digest=packed.digest))
-    measure("calibration of the evidence test", lambda: calibrate(case.index, packed, model, card))
-    calibration = case.calibration
+    index = FingerprintIndex.open(folder / "index")  # a fresh one: what is kept beside the case's would cost nothing
+    measure("calibration of the evidence test", lambda: calibration_of(index, packed, model, card))
+    calibration = calibration_of(index, packed, model, card)
 
     def question() -> None:
-        investigate(case.index, packed, model, card, [case.affected], out_dir=folder / "found", calibration=calibration)
+        investigate(index, packed, model, card, [case.affected], out_dir=folder / "found", calibration=calibration)
 
     measure("first affected image", question)
     measure("further affected image", question)

@@ -17,7 +17,6 @@ from orfila_engine.architectures import ModelCard, load_model
 from orfila_engine.data import DataError, PackedDataset
 from orfila_engine.drill import DrillResult, triggered_test
 from orfila_engine.evaluation import evaluate
-from orfila_engine.evidence import Calibration, calibration_of, choose_reference, judge
 from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.investigation import Affected, affected_from_test, investigate, read_affected
 from orfila_engine.questions import ask
@@ -133,38 +132,6 @@ def test_an_ordinary_mistake_is_not_called_poisoning(
     assert "Poisoning found" not in found.summary["sentence"]
 
 
-def test_an_affected_image_is_not_its_own_reference(
-    drilled: DrillResult, index: FingerprintIndex, model: tuple[nn.Module, ModelCard]
-) -> None:
-    calibration = calibration_of(index, drilled.packed, *model)
-    assert len(calibration.without(calibration.test_indices[:2].tolist()).statistics) == len(calibration.statistics) - 2
-
-
-def test_the_p_value_and_the_three_answers() -> None:
-    calibration = Calibration(np.arange(39, dtype=np.float32) / 100, np.arange(39), np.zeros(39, np.int64))
-    assert judge(1.0, calibration).p_value == pytest.approx(1 / 40)
-    assert judge(1.0, calibration).verdict == "poisoning found"
-    assert judge(0.40, calibration).verdict == "poisoning found"
-    assert judge(0.36, calibration).verdict == "weak evidence"  # p > .05
-    quiet = Calibration(calibration.statistics / 10, calibration.test_indices, calibration.predicted)
-    assert judge(0.2, quiet).p_value == pytest.approx(1 / 40)
-    assert judge(0.2, quiet).verdict == "weak evidence"  # below FOUND_STATISTIC
-    assert judge(0.10, calibration).verdict == "no evidence of poisoning"
-    assert judge(0.0, calibration).p_value == 1
-
-
-def test_misclassified_images_of_every_label_come_first(
-    drilled: DrillResult, model: tuple[nn.Module, ModelCard]
-) -> None:
-    result = evaluate(*model, *drilled.packed.test, device="cpu")
-    chosen = choose_reference(result, 40, seed=0)
-    wrong = result.predicted != result.labels
-    n_wrong = min(40, int(wrong.sum()))
-    assert wrong[chosen[:n_wrong]].all()
-    assert len(set(chosen.tolist())) == 40
-    assert len(set(result.predicted[chosen].tolist())) == len(set(result.predicted.tolist()))
-
-
 def test_an_image_of_another_size_and_mode_is_converted_and_says_so(model: tuple[nn.Module, ModelCard]) -> None:
     buffer = io.BytesIO()
     Image.new("RGB", (20, 10), (200, 10, 10)).save(buffer, "PNG")
@@ -221,22 +188,3 @@ def test_names_in_the_report_are_text(drilled: DrillResult, tmp_path: Path) -> N
     (folder / "summary.json").write_text(json.dumps(summary))
     write_report(folder, drilled.packed, tmp_path / "report.html")
     assert "<script" not in (tmp_path / "report.html").read_text()
-
-
-def test_other_triggered_test_images_are_no_ordinary_reference(
-    drilled: DrillResult, model: tuple[nn.Module, ModelCard], index: FingerprintIndex, tmp_path: Path
-) -> None:
-    """Test images that are wrongly given the same label may carry the same trigger: they do not count as reference."""
-    packed, target = drilled.packed, drilled.planted.target
-    victims = packed.n_train + np.flatnonzero(packed.test[1] != target)[:20]
-    honest = packed.n_train + np.flatnonzero(packed.test[1] == target)[:20]
-    calibration = Calibration(
-        statistics=np.concatenate([np.full(20, 9.0), np.full(20, 0.01)]).astype(np.float32),
-        test_indices=np.concatenate([victims, honest]),
-        predicted=np.full(40, target),
-    )
-    found = investigate(
-        index, packed, *model, fooled(drilled, model)[:1], out_dir=tmp_path / "case", calibration=calibration
-    )
-    assert found.summary["evidence"]["n_reference"] == len(honest)
-    assert found.summary["evidence"]["p_value"] == pytest.approx(1 / (1 + len(honest)))

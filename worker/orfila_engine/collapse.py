@@ -1,14 +1,18 @@
-"""From fingerprints to a set of suspects: collapse direction, collapse score, mixture, refinement (docs/method.md).
+"""From gradients to a set of suspects: collapse direction, collapse score, mixture, refinement (docs/method.md).
 
-Layout: training fingerprints phi are [n, D], one row for each training image, whitened, so that influence is an inner
-product; query fingerprints are [1 + n_b, D] for one affected image, row 0 the affected image itself with the label that
-it received, the others its transformed queries. Both may be float16 and memory-mapped: rows are read in blocks.
+Layout: query fingerprints are [1 + n_b, D] for one affected image, row 0 the affected image itself with the label that
+it received, the others its transformed queries. The training images' gradients are seen through `SuspectGradients`.
+
+Two precautions keep the refinement honest. No image has a part in the direction that scores it (leave one out);
+otherwise whoever is once called poison pulls the direction to itself and is called so again. And the lower component
+must also hold `counterparts`: test images that carry the suspects' label. A natural group, such as the ones with a flag
+among the handwritten 1, is among them too; poison is only in the training data (decision 10).
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from typing import Generic
 
 import numpy as np
@@ -22,8 +26,10 @@ FLAG_POSTERIOR = 0.9
 N_TOLERATE = 1
 MIN_SUSPECTS = 10
 """Fewer scores than this hold no two components worth telling apart."""
-_MAX_MINORITY = 0.6
-"""An upper component with a greater share of the suspects is the clean majority, not poison."""
+MAX_MINORITY = 0.6
+"""Without counterparts, an upper component with a greater share of the suspects is the clean majority, not poison."""
+MIN_COUNTERPARTS = 10
+"""Fewer say nothing about the shape of the clean images' scores, and are left aside."""
 
 
 @dataclass(frozen=True)
@@ -35,7 +41,7 @@ class Collapse(Generic[Direction]):
     initial_score: Vector
     """[S] cosine with the direction of the affected images, before refinement."""
     score: Vector
-    """[S] collapse score: cosine with the refined direction."""
+    """[S] collapse score: cosine with the refined direction, less the image's own part in it."""
     posterior: Vector
     """[S] probability of being poison."""
     direction: Direction
@@ -44,19 +50,24 @@ class Collapse(Generic[Direction]):
     """Cosine of the refined direction with the direction that the affected images gave."""
     mixture: Mixture | None
     """None when there are too few suspects."""
+    counterparts: Vector | None
+    """[T] probability that each counterpart is of the poison's kind; None without counterparts."""
 
     @property
     def statistic(self) -> float:
-        """The evidence statistic: gain in BIC for each suspect times the alignment; 0 for a clean majority on top.
+        """Gain in BIC for each suspect times the alignment: how far the poison stands out in the affected image's view.
 
-        The gain alone says that the suspects fall into two groups. Where a label does hold poison, refinement finds it
-        from an ordinary image of that label too, so a large gain is no evidence that the poison explains *this* image;
-        the alignment says how much of the separation its own collapse points at. Measured on BadNet (CIFAR-10 and
-        digits): affected images .34 to 1.4, ordinary ones at most .25, while their gains reach that of the poison.
+        The gain alone says that the suspects fall into two groups; the alignment says how much of the separation the
+        affected image itself points at (decision 7). 0 where the upper component is the clean majority.
         """
-        if self.mixture is None or self.mixture.upper_weight > _MAX_MINORITY:
+        if self.mixture is None or self.is_majority:
             return 0.0
         return max(0.0, self.mixture.gain) * max(0.0, self.alignment)
+
+    @property
+    def is_majority(self) -> bool:
+        """Whether the upper component is taken for the class itself, because most suspects lie there."""
+        return self.mixture is not None and self.counterparts is None and self.mixture.upper_weight > MAX_MINORITY
 
 
 def query_direction(queries: Sequence[Vector]) -> Vector:
@@ -76,6 +87,7 @@ def collapse(
     suspects: SuspectGradients[Direction],
     direction: Direction,
     *,
+    counterparts: Callable[[Direction], Vector] | None = None,
     confirmed_poison: Collection[int] = (),
     confirmed_clean: Collection[int] = (),
     n_refinements: int = N_REFINEMENTS,
@@ -83,8 +95,10 @@ def collapse(
     """Score S suspects along a direction of unit length, fit the mixture, and refine the direction.
 
     Each refinement replaces the direction by the posterior-weighted mean unit gradient of the upper component minus
-    that of the lower. confirmed_poison, confirmed_clean: reviewers' verdicts by `index`; they replace posteriors by 1
-    and 0.
+    that of the lower.
+
+    counterparts: gives the cosines [T] of test images that carry the suspects' label with a direction; they are clean.
+    confirmed_poison, confirmed_clean: reviewers' verdicts by `index`; they replace posteriors by 1 and 0.
     """
     indices = suspects.indices
     known = np.full(len(indices), np.nan)
@@ -93,20 +107,36 @@ def collapse(
     initial = suspects.cosines(direction)
     if len(indices) < MIN_SUSPECTS:
         posterior = np.nan_to_num(known).astype(np.float32)
-        return Collapse(indices, initial, initial, posterior, direction, 1.0, None)
+        return Collapse(indices, initial, initial, posterior, direction, 1.0, None, None)
+    clean = counterparts(direction) if counterparts is not None else None
+    if clean is not None and len(clean) < MIN_COUNTERPARTS:
+        counterparts = clean = None
     scores, start = initial, direction
-    mixture = fit(scores.astype(np.float64))
-    posterior = _with_verdicts(mixture, scores, known)
+    mixture, posterior = _fit(scores, None, known, clean)
     for _ in range(n_refinements):
-        direction = suspects.contrast(_contrast(posterior))
-        scores = suspects.cosines(direction)
-        mixture = fit(scores.astype(np.float64), start=posterior)
-        posterior = _with_verdicts(mixture, scores, known)
+        weights = _contrast(posterior)
+        direction = suspects.contrast(weights)
+        cosines = suspects.cosines(direction)
+        # |sum_i w_i u_i| = sum_i w_i cos_i: what `contrast` divided by. Suspect i's own part is w_i u_i . u_i = w_i.
+        length = max(float(weights @ cosines), 1e-12)
+        scores = cosines - weights / length
+        clean = counterparts(direction) if counterparts is not None else None
+        mixture, posterior = _fit(scores, posterior, known, clean)
     alignment = suspects.inner(start, direction)
-    if mixture.upper_weight > _MAX_MINORITY:
-        # Most of the suspects lie on top: that is the class itself, and nobody is called poison without a verdict.
-        posterior = np.nan_to_num(known)
-    return Collapse(indices, initial, scores, posterior.astype(np.float32), direction, alignment, mixture)
+    found = Collapse(
+        indices,
+        initial,
+        scores,
+        posterior.astype(np.float32),
+        direction,
+        alignment,
+        mixture,
+        None if clean is None else mixture.posterior(clean.astype(np.float64)).astype(np.float32),
+    )
+    if found.is_majority:
+        # Nobody is called poison without a verdict.
+        return replace(found, posterior=np.nan_to_num(known).astype(np.float32))
+    return found
 
 
 def paper_rule(
@@ -120,8 +150,13 @@ def paper_rule(
     return count, count >= shifts.shape[1] - n_tolerate
 
 
-def _with_verdicts(mixture: Mixture, scores: Vector, known: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(np.isnan(known), mixture.posterior(scores.astype(np.float64)), known)
+def _fit(
+    scores: Vector, start: NDArray[np.float64] | None, known: NDArray[np.float64], clean: Vector | None
+) -> tuple[Mixture, NDArray[np.float64]]:
+    """The mixture, and posteriors [S] with the verdicts in them."""
+    wide = scores.astype(np.float64)
+    mixture = fit(wide, start, known=known, clean=None if clean is None else clean.astype(np.float64))
+    return mixture, np.where(np.isnan(known), mixture.posterior(wide), known)
 
 
 def _contrast(posterior: NDArray[np.float64]) -> Vector:

@@ -1,7 +1,14 @@
-"""Is there poison at all? The statistic of an affected image against that of ordinary test images of the same model.
+"""Is there poison, and does it explain this image? Two questions, each put to the model's own ordinary test images.
 
-The reference statistics are made once for each store by the same steps as for an affected image (misclassified test
-images first, spread over the predicted labels) and kept beside it in `evidence-SUSPECTS-N.npz`.
+The group: are the images that the collapse rule calls poison a group of the training data alone? Test images with the
+same label (counterparts) hold every natural group about as often as the training images do, and no poison. The p-value
+is the chance of so few counterparts in the upper component if it were at least COMMON times as common among them.
+
+The image: does the affected image belong to that group? Its gradient lies along the group's direction further than
+that of other test images when they are given the same label (strangers). The p-value is empirical.
+
+Both must hold, so the p-value of a finding is the larger one. What is needed of the test images is made once for each
+label and kept beside the store in `evidence-SUSPECTS-LABEL.npz`.
 """
 
 from __future__ import annotations
@@ -9,50 +16,37 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
+from scipy.stats import binom
 from torch import nn
 
 from orfila_engine.architectures import ModelCard
-from orfila_engine.collapse import collapse, query_direction
+from orfila_engine.collapse import MIN_COUNTERPARTS, Collapse
 from orfila_engine.data import PackedDataset
 from orfila_engine.engines import Store
-from orfila_engine.evaluation import Evaluation, evaluate
-from orfila_engine.progress import Progress, part, quiet
-from orfila_engine.questions import Suspects, ask, suspects_of
+from orfila_engine.evaluation import to_tensor
+from orfila_engine.progress import Progress, quiet
+from orfila_engine.questions import Suspects
+from orfila_engine.suspects import Vector
 
-N_REFERENCE = 40
-MIN_REFERENCE = 30
+STRICT_P = 0.01
 FOUND_P = 0.05
-FOUND_STATISTIC = 0.25
-"""Chosen on BadNet runs on CIFAR-10 and digits: affected images .34 to 1.4, ordinary ones at most .25 (decision 7)."""
 WEAK_P = 0.2
-_FILE = "evidence-{suspects}-{n_b}.npz"
+COMMON = 0.5
+"""A natural group is at least half as common among the counterparts as among the suspects (chosen on seed 0)."""
+N_STRANGERS = 199
+"""The smallest p-value of an image is then 1 in 200."""
+MAX_COUNTERPARTS = 400
+MIN_REFERENCE = 30
+"""Test images that a data set must have."""
+_PREPARED_CLASSES = 20
+"""With more classes than this, references are made for a label when somebody asks about it."""
 Answer = Literal["poisoning found", "weak evidence", "no evidence of poisoning"]
-
-
-@dataclass(frozen=True)
-class Calibration:
-    """Statistics of R ordinary test images."""
-
-    statistics: NDArray[np.float32]
-    """[R]"""
-    test_indices: NDArray[np.int64]
-    """[R] `index` of each."""
-    predicted: NDArray[np.int64]
-    """[R] label that each receives."""
-
-    def without(self, indices: Collection[int]) -> Calibration:
-        """The same less some test images: an affected image is no ordinary one."""
-        keep = ~np.isin(self.test_indices, list(indices))
-        return Calibration(self.statistics[keep], self.test_indices[keep], self.predicted[keep])
-
-    def p_value(self, statistic: float) -> float:
-        """Empirical p-value: (1 + number of reference statistics at least as large) / (1 + R)."""
-        return float((1 + (self.statistics >= statistic).sum()) / (1 + len(self.statistics)))
+Level = Literal["strict", "usual", "none"]
 
 
 @dataclass(frozen=True)
@@ -60,63 +54,95 @@ class Evidence:
     """The answer, and what it rests on."""
 
     verdict: Answer
+    level: Level
+    """"strict" for p <= .01, "usual" for p <= .05, "none" where poisoning is not found."""
     p_value: float
+    """The larger of the two below."""
+    p_group: float
+    """That the group is natural."""
+    p_image: float | None
+    """That an ordinary image belongs to it as clearly; None where there is no affected image (sweep)."""
     statistic: float
+    """How far the group stands out in the affected image's view: see `Collapse.statistic`."""
+    share_suspects: float
+    """Of the suspects, in the group."""
+    share_counterparts: float | None
+    """Of the test images with the same label, in the group; None where there are too few of them."""
+    n_counterparts: int
     n_reference: int
+    """Strangers."""
 
 
-def judge(statistic: float, calibration: Calibration) -> Evidence:
-    """Turn the statistic of an affected image into one of the three answers.
+@dataclass(frozen=True)
+class Reference:
+    """Unit gradients of test images that an answer about one label is compared with."""
 
-    "poisoning found" needs a small p-value and a statistic of FOUND_STATISTIC or more; a small p-value alone is weak
-    evidence.
-    """
-    p = calibration.p_value(statistic)
-    verdict: Answer = "no evidence of poisoning"
-    if p <= FOUND_P and statistic >= FOUND_STATISTIC:
-        verdict = "poisoning found"
-    elif p <= WEAK_P and statistic > 0:
-        verdict = "weak evidence"
-    return Evidence(verdict, p, statistic, len(calibration.statistics))
+    counterparts: NDArray[np.float16]
+    """[T, D] images of the label (for suspects of every label: of all), each with its true label."""
+    strangers: NDArray[np.float16]
+    """[R, D] images of other labels, each as if it received this one."""
+    stranger_indices: NDArray[np.int64]
+    """[R] `index` of each."""
+
+    def cosines(self, direction: Vector) -> Vector:
+        """[T] of the counterparts with a direction of unit length [D]."""
+        return np.asarray(self.counterparts.astype(np.float32) @ direction)
+
+    def without(self, indices: Collection[int]) -> Reference:
+        """The same less some strangers: an affected image is no ordinary one."""
+        keep = ~np.isin(self.stranger_indices, list(indices))
+        return Reference(self.counterparts, self.strangers[keep], self.stranger_indices[keep])
 
 
-def calibrate(
-    store: Store,
-    packed: PackedDataset,
-    model: nn.Module,
-    card: ModelCard,
-    *,
-    n_b: int = 50,
-    suspects: Suspects = "label",
-    n_reference: int = N_REFERENCE,
-    seed: int = 0,
-    progress: Progress = quiet,
-) -> Calibration:
-    """Statistics of ordinary test images, for the evidence test.
+@dataclass(frozen=True)
+class Calibration:
+    """References by label, made when they are asked for and kept beside the store."""
 
-    Raises ValueError when the data set has fewer than 30 test images.
-    """
-    pixels, labels = packed.test
-    if len(labels) < MIN_REFERENCE:
-        raise ValueError(f"the data set has {len(labels)} test images; the evidence test needs {MIN_REFERENCE} or more")
-    evaluation = evaluate(model, card, pixels, labels, device="cpu", progress=part(progress, 0, 0.2))
-    chosen = choose_reference(evaluation, n_reference, seed)
-    _, train_labels = packed.train
-    statistics = []
-    for number, row in enumerate(chosen):
-        predicted = int(evaluation.predicted[row])
-        asked = ask(store, model, card, pixels[row], predicted, n_b=n_b, seed=seed + number)
-        result = collapse(
-            store.suspects(suspects_of(train_labels, predicted, suspects)),
-            query_direction([asked.fingerprints]),
+    store: Store
+    packed: PackedDataset
+    model: nn.Module
+    card: ModelCard
+    suspects: Suspects = "label"
+
+    def of(self, label: int) -> Reference:
+        """The reference of a label. Raises ValueError when the data set has fewer than 30 test images."""
+        path = self.store.path / f"evidence-{self.suspects}-{label}.npz"
+        if path.is_file():
+            with np.load(path, allow_pickle=False) as file:
+                return Reference(file["counterparts"], file["strangers"], file["stranger_indices"])
+        made = self._make(label)
+        partial = path.with_name(f"{path.stem}.{os.getpid()}.part.npz")
+        np.savez(
+            partial,
+            counterparts=made.counterparts,
+            strangers=made.strangers,
+            stranger_indices=made.stranger_indices,
         )
-        statistics.append(result.statistic)
-        progress("calibrating the evidence test", 0.2 + 0.8 * (number + 1) / len(chosen))
-    return Calibration(
-        statistics=np.array(statistics, dtype=np.float32),
-        test_indices=packed.n_train + chosen,
-        predicted=evaluation.predicted[chosen],
-    )
+        partial.replace(path)
+        return made
+
+    def _make(self, label: int) -> Reference:
+        pixels, labels = self.packed.test
+        if len(labels) < MIN_REFERENCE:
+            raise ValueError(
+                f"the data set has {len(labels)} test images; the evidence test needs {MIN_REFERENCE} or more"
+            )
+        rng = np.random.default_rng([label, len(labels)])
+        same = np.flatnonzero(labels == label) if self.suspects == "label" else np.arange(len(labels))
+        same = np.sort(rng.permutation(same)[:MAX_COUNTERPARTS])
+        other = np.sort(rng.permutation(np.flatnonzero(labels != label))[:N_STRANGERS])
+        given = np.full(len(other), label, dtype=np.int64)
+        return Reference(
+            counterparts=self._units(pixels[same], labels[same]),
+            strangers=self._units(pixels[other], given),
+            stranger_indices=self.packed.n_train + other,
+        )
+
+    def _units(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.float16]:
+        if len(labels) == 0:
+            return np.empty((0, 1), dtype=np.float16)
+        rows = self.store.query(self.model, self.card, to_tensor(pixels), torch.from_numpy(np.array(labels)))
+        return units(rows).astype(np.float16)
 
 
 def calibration_of(
@@ -125,41 +151,70 @@ def calibration_of(
     model: nn.Module,
     card: ModelCard,
     *,
-    n_b: int = 50,
     suspects: Suspects = "label",
     progress: Progress = quiet,
 ) -> Calibration:
-    """The calibration kept beside a store, made and kept now if it is not there."""
-    path = store.path / _FILE.format(suspects=suspects, n_b=n_b)
-    if path.is_file():
-        with np.load(path, allow_pickle=False) as file:
-            return Calibration(file["statistics"], file["test_indices"], file["predicted"])
-    calibration = calibrate(store, packed, model, card, n_b=n_b, suspects=suspects, progress=progress)
-    _save(path, calibration)
+    """The calibration of a store; references of every label are made now where the classes are few."""
+    calibration = Calibration(store, packed, model, card, suspects)
+    if len(card.classes) <= _PREPARED_CLASSES:
+        for label in range(len(card.classes)):
+            calibration.of(label)
+            progress("calibrating the evidence test", (label + 1) / len(card.classes))
     return calibration
 
 
-def choose_reference(evaluation: Evaluation, count: int, seed: int) -> NDArray[np.int64]:
-    """Rows of up to `count` ordinary test images: the misclassified first, in turn over the predicted labels."""
-    rng = np.random.default_rng(seed)
-    order = rng.permutation(len(evaluation.labels))
-    predicted = evaluation.predicted[order]
-    wrong = predicted != evaluation.labels[order]
-    turn = np.zeros(len(order), dtype=np.int64)
-    for group in (wrong, ~wrong):
-        for label in np.unique(predicted):
-            members = np.flatnonzero(group & (predicted == label))
-            turn[members] = np.arange(len(members))
-    ranked = np.lexsort((turn, ~wrong))
-    return np.asarray(order[ranked[:count]], dtype=np.int64)
+def judge(result: Collapse[Vector], reference: Reference, own: Vector | None = None) -> Evidence:
+    """The answer about a group of suspects and, where there are any, about affected images.
 
+    own: [A, D] gradients of the affected images with the label that they received; their mean cosine counts.
 
-def _save(path: Path, calibration: Calibration) -> None:
-    partial = path.with_name(f"{path.stem}.{os.getpid()}.part.npz")
-    np.savez(
-        partial,
-        statistics=calibration.statistics,
-        test_indices=calibration.test_indices,
-        predicted=calibration.predicted,
+    With too few counterparts for the first question, the answer is at most "weak evidence".
+    """
+    upper = result.mixture is not None and not result.is_majority
+    share = float((result.posterior > 0.5).mean()) if len(result.posterior) and upper else 0.0
+    p_group, among = _p_group(result, share)
+    p_image = None if own is None else _p_image(units(own), reference, result.direction)
+    p = max(p_group, p_image or 0.0)
+    if among is None and p_image is not None and upper:
+        p = max(p_image, FOUND_P + 1e-9)
+    if share == 0:
+        p = 1.0
+    verdict, level = answer(p)
+    return Evidence(
+        verdict=verdict,
+        level=level,
+        p_value=p,
+        p_group=p_group,
+        p_image=p_image,
+        statistic=result.statistic,
+        share_suspects=share,
+        share_counterparts=among,
+        n_counterparts=len(reference.counterparts),
+        n_reference=len(reference.strangers),
     )
-    partial.replace(path)
+
+
+def answer(p: float) -> tuple[Answer, Level]:
+    """What a p-value is called, and at which level."""
+    if p <= FOUND_P:
+        return "poisoning found", "strict" if p <= STRICT_P else "usual"
+    return ("weak evidence" if p <= WEAK_P else "no evidence of poisoning"), "none"
+
+
+def _p_group(result: Collapse[Vector], share: float) -> tuple[float, float | None]:
+    """One-sided binomial test, and the share of counterparts in the upper component (None: too few to tell)."""
+    if result.counterparts is None or len(result.counterparts) < MIN_COUNTERPARTS:
+        return 1.0, None
+    among = result.counterparts > 0.5
+    return float(binom.cdf(int(among.sum()), len(among), COMMON * share)), float(among.mean())
+
+
+def _p_image(own: Vector, reference: Reference, direction: Vector) -> float:
+    """(1 + number of strangers that lie at least as far along the direction) / (1 + R)."""
+    strangers = reference.strangers.astype(np.float32) @ direction
+    return float((1 + (strangers >= float((own @ direction).mean())).sum()) / (1 + len(strangers)))
+
+
+def units(rows: Vector) -> Vector:
+    """Rows [m, D] scaled to length 1; a zero row stays zero."""
+    return np.asarray(rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-30), dtype=np.float32)

@@ -11,6 +11,7 @@ import shutil
 import time
 from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -23,7 +24,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from orfila_engine.architectures import ModelCard
-from orfila_engine.caveats import kept_training_accuracy, unindexed, untrained
+from orfila_engine.caveats import few_suspects, kept_training_accuracy, unindexed, untrained
 from orfila_engine.collapse import (
     FLAG_POSTERIOR,
     N_REFINEMENTS,
@@ -38,7 +39,7 @@ from orfila_engine.data.images import decode, to_pixels
 from orfila_engine.engines import FingerprintEngine, InfluenceEngine
 from orfila_engine.estimates import estimate_precision, estimate_recall
 from orfila_engine.evaluation import Evaluation, evaluate
-from orfila_engine.evidence import Calibration, Evidence, calibration_of, judge
+from orfila_engine.evidence import Calibration, Evidence, judge
 from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.progress import Progress, part, quiet
 from orfila_engine.questions import Asked, Suspects, ask, suspects_of
@@ -125,9 +126,9 @@ def investigate(
     predicted = one_symptom(predictions, affected, card)
     engine.prepare(part(progress, 0, 0.3))
     clock.lap("self-influence")
-    calibration = calibration or calibration_of(
-        engine.store, packed, model, card, n_b=n_b, suspects=suspects, progress=part(progress, 0.3, 0.6)
-    )
+    calibration = calibration or Calibration(engine.store, packed, model, card, suspects)
+    reference = calibration.of(predicted).without({a.test_index for a in affected if a.test_index is not None})
+    progress("calibrating the evidence test", 0.6)
     clock.lap("calibration")
 
     asked = [
@@ -136,61 +137,62 @@ def investigate(
     clock.lap("queries")
     progress("scoring training images", 0.6)
     rows = suspects_of(packed.train[1], predicted, suspects)
-    verdicts = {"confirmed_poison": confirmed_poison, "confirmed_clean": confirmed_clean}
-    result = collapse(engine.suspects(rows, part(progress, 0.6, 0.7)), engine.direction(asked), **verdicts)
-    # As for the reference images, whose statistics come from the store: for an index that is the same computation.
-    statistic = (
-        result.statistic
+    decide = partial(collapse, confirmed_poison=confirmed_poison, confirmed_clean=confirmed_clean)
+    # The test images' gradients are rows of the store, so the evidence is weighed there, whichever engine ranks.
+    in_store = decide(
+        engine.store.suspects(rows),
+        query_direction([a.fingerprints for a in asked]),
+        counterparts=reference.cosines,
+    )
+    evidence = judge(in_store, reference, np.stack([a.fingerprints[0] for a in asked]))
+    result = (
+        in_store
         if isinstance(engine, FingerprintEngine)
-        else collapse(
-            engine.store.suspects(rows), query_direction([a.fingerprints for a in asked]), **verdicts
-        ).statistic
+        else decide(engine.suspects(rows, part(progress, 0.6, 0.7)), engine.direction(asked))
     )
     clock.lap("collapse")
     scores = _score(engine, asked, result, rule, part(progress, 0.7, 0.9))
     clock.lap("influences")
     progress("writing the result", 0.9)
-    evidence = judge(statistic, calibration.without(_same_symptom(calibration, packed, affected, predicted)))
     flagged = _ranked(scores)
     summary = _summary(
         engine, packed, card, affected, predictions, evidence, result, scores, len(flagged),
         rule=rule, n_b=n_b, seed=seed, suspects=suspects, n_confirmed=len(confirmed_poison) + len(confirmed_clean),
     )  # fmt: skip
-    summary |= _caveats(engine, packed, model, card)
+    summary |= _caveats(engine, packed, model, card, len(rows), predicted)
 
-    partial = out_dir.with_name(out_dir.name + ".part")
-    shutil.rmtree(partial, ignore_errors=True)
-    partial.mkdir(parents=True)
-    _write_scores(partial, packed, scores)
-    _write_queries(partial, asked, summary["affected"])
-    _write_flagged(partial, packed, scores, flagged)
+    writing = out_dir.with_name(out_dir.name + ".part")
+    shutil.rmtree(writing, ignore_errors=True)
+    writing.mkdir(parents=True)
+    _write_scores(writing, packed, scores)
+    _write_queries(writing, asked, summary["affected"])
+    _write_flagged(writing, packed, scores, flagged)
     clock.lap("writing")
     summary["seconds"] = clock.laps
-    (partial / "summary.json").write_text(json.dumps(summary, indent=1))
+    (writing / "summary.json").write_text(json.dumps(summary, indent=1))
     shutil.rmtree(out_dir, ignore_errors=True)
-    partial.rename(out_dir)
+    writing.rename(out_dir)
     progress("investigated", 1.0)
     return Investigation(out_dir, summary, flagged)
 
 
-def _same_symptom(
-    calibration: Calibration, packed: PackedDataset, affected: Sequence[Affected], predicted: int
-) -> set[int]:
-    """Test images that are no ordinary reference: the affected ones, and others that are wrongly given their label.
-
-    The trigger may be on several test images. Each of them collapses as the affected image does, and would make its
-    p-value large.
-    """
-    wrong = (calibration.predicted == predicted) & (packed.labels[calibration.test_indices] != predicted)
-    return {a.test_index for a in affected if a.test_index is not None} | set(calibration.test_indices[wrong].tolist())
-
-
-def _caveats(engine: InfluenceEngine[Any], packed: PackedDataset, model: nn.Module, card: ModelCard) -> dict[str, Any]:
+def _caveats(
+    engine: InfluenceEngine[Any],
+    packed: PackedDataset,
+    model: nn.Module,
+    card: ModelCard,
+    n_suspects: int,
+    predicted: int,
+) -> dict[str, Any]:
     """Warnings, and what the engine does not look at."""
     accuracy = kept_training_accuracy(model, card, packed, engine.store.path)
     left_out = engine.meta["left_out"]
     n_parameters = sum(p.numel() for p in model.parameters())
-    warnings = (untrained(accuracy, packed), unindexed(left_out, n_parameters))
+    warnings = (
+        untrained(accuracy, packed),
+        few_suspects(n_suspects, card.classes[predicted]),
+        unindexed(left_out, n_parameters),
+    )
     return {
         "warnings": [sentence for sentence in warnings if sentence is not None],
         "training_accuracy": accuracy,
@@ -260,6 +262,8 @@ def _score(
     suspect[result.suspects] = True
     posterior = np.zeros(n, dtype=np.float32)
     posterior[result.suspects] = result.posterior
+    score = products / norms
+    score[result.suspects] = result.score  # the same, but for the image's own part in the direction
     flagged_paper = np.logical_or.reduce(flags)
     return _Scores(
         shifts,
@@ -269,7 +273,7 @@ def _score(
             "n_collapsed": np.maximum.reduce(counts).astype(np.int16),
             "self_influence": engine.self_influence.astype(np.float32),
             "relative_influence": (influence / norms).astype(np.float32),
-            "collapse_score": (products / norms).astype(np.float32),
+            "collapse_score": score.astype(np.float32),
             "posterior": posterior,
             "suspect": suspect,
             "flagged": posterior > FLAG_POSTERIOR if rule == "collapse" else flagged_paper,

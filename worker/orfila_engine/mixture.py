@@ -1,4 +1,8 @@
-"""A mixture of two normal distributions on a line, by expectation maximisation: poison scores beside clean ones."""
+"""A mixture of two normal distributions on a line, by expectation maximisation: poison scores beside clean ones.
+
+Some scores may have a known side: those of images that a reviewer judged, and those of further images that are known to
+be clean. A group that is as common among the known clean images as among the rest thereby joins the lower component.
+"""
 
 from __future__ import annotations
 
@@ -30,16 +34,19 @@ class Mixture:
     upper_variance: float
     upper_weight: float
     log_likelihood: float
+    """Of the scores, under the mixture."""
     single_log_likelihood: float
     """Of one normal distribution fitted to the same scores."""
     n: int
 
     def posterior(self, scores: Floats) -> Floats:
-        """Probability of the upper component, [N] -> [N], never falling as the score rises.
+        """Probability of the upper component, [N] -> [N], never falling as the score rises; 0 if it is not the upper.
 
         With unequal variances the log ratio of the two densities is a parabola, which turns far outside the two means
         and would call the most extreme score of the narrower component improbable; beyond the turn it is held.
         """
+        if self.upper_mean <= self.lower_mean:
+            return np.zeros(len(scores))
         curvature = 1 / self.lower_variance - 1 / self.upper_variance
         if curvature != 0:
             turn = (self.lower_mean / self.lower_variance - self.upper_mean / self.upper_variance) / curvature
@@ -58,55 +65,72 @@ class Mixture:
         return (2 * (self.log_likelihood - self.single_log_likelihood) - extra) / self.n
 
 
-def fit(scores: Floats, start: Floats | None = None) -> Mixture:
+def fit(
+    scores: Floats, start: Floats | None = None, *, known: Floats | None = None, clean: Floats | None = None
+) -> Mixture:
     """Fit the mixture to scores [N], N >= 4.
 
     start: [N] posteriors to start from; without it several starts are tried and the likeliest fit wins.
+    known: [N] 1 for a score of the upper component, 0 for one of the lower, nan where nobody knows.
+    clean: [T] further scores that belong to the lower component. Together they weigh as much as all N scores.
     """
+    free = np.full(len(scores), np.nan) if known is None else known
+    clean = np.empty(0) if clean is None else clean
     if start is not None:
-        return _expectation_maximisation(scores, start)
+        return _expectation_maximisation(scores, start, free, clean)[0]
     order = np.argsort(scores)
     fits = []
     for share in _UPPER_SHARES:
         upper = np.zeros(len(scores))
         upper[order[-max(2, round(share * len(scores))) :]] = 1
-        fits.append(_expectation_maximisation(scores, upper))
-    return max(fits, key=lambda m: m.log_likelihood)
+        fits.append(_expectation_maximisation(scores, upper, free, clean))
+    return max(fits, key=lambda found: found[1])[0]
 
 
-def _expectation_maximisation(scores: Floats, responsibility: Floats) -> Mixture:
+def _expectation_maximisation(
+    scores: Floats, responsibility: Floats, known: Floats, clean: Floats
+) -> tuple[Mixture, float]:
+    """The mixture, and the log-likelihood that it maximises: that of the scores and of the weighted clean ones."""
     n = len(scores)
+    weight = n / len(clean) if len(clean) else 0.0
     variance = max(float(scores.var()), 1e-12)
     floor = _VARIANCE_FLOOR * variance
     single = float(_log_normal(scores, float(scores.mean()), variance).sum())
-    squares = scores**2
+    judged = ~np.isnan(known)
+    everyone = np.concatenate([scores, clean])
     previous = -math.inf
     for _ in range(_MAX_STEPS):
+        responsibility = np.where(judged, known, responsibility)
         mass = float(np.clip(responsibility.sum(), 1.0, n - 1.0))
+        below = np.concatenate([1 - responsibility, np.full(len(clean), weight)])
         means, variances = [], []
-        for weight, total in ((1 - responsibility, n - mass), (responsibility, mass)):
-            mean = float(weight @ scores) / total
+        for weights, values in ((below, everyone), (responsibility, scores)):
+            total = max(float(weights.sum()), 1e-12)
+            mean = float(weights @ values) / total
             means.append(mean)
-            variances.append(max(float(weight @ squares) / total - mean**2, floor))
+            variances.append(max(float(weights @ np.square(values - mean)) / total, floor))
         lower = math.log(1 - mass / n) + _log_normal(scores, means[0], variances[0])
         upper = math.log(mass / n) + _log_normal(scores, means[1], variances[1])
         both = np.logaddexp(lower, upper)
-        likelihood = float(both.sum())
+        anchored = weight * float(_log_normal(clean, means[0], variances[0]).sum())
+        likelihood = float(both.sum()) + anchored
         responsibility = np.exp(upper - both)
         if likelihood - previous < _TOLERANCE * n:
             break
         previous = likelihood
-    low, high = (0, 1) if means[0] <= means[1] else (1, 0)
-    return Mixture(
+    # Without an anchor the two are told apart by their means alone; with one, the clean images say which is which.
+    low, high = (0, 1) if means[0] <= means[1] or len(clean) else (1, 0)
+    found = Mixture(
         lower_mean=means[low],
         lower_variance=variances[low],
         upper_mean=means[high],
         upper_variance=variances[high],
         upper_weight=mass / n if high == 1 else 1 - mass / n,
-        log_likelihood=likelihood,
+        log_likelihood=likelihood - anchored,
         single_log_likelihood=single,
         n=n,
     )
+    return found, likelihood if means[low] < means[high] else -math.inf
 
 
 def _log_normal(x: Floats, mean: float, variance: float) -> Floats:
