@@ -93,7 +93,7 @@ def test_investigate_with_ekfac_keeps_its_factors_and_confirms(work: Path) -> No
     assert done.returncode == 0, done.stderr
     assert done.stderr == ""
     assert done.stdout.startswith("Poisoning found: ")
-    assert "Exact derivatives: rank correlation 0.9" in done.stdout or "rank correlation 1.00" in done.stdout
+    assert "Exact derivatives: rank correlation " in done.stdout
     summary = json.loads((work / "exact" / "summary.json").read_text())
     assert summary["engine"] == "ekfac"
     assert summary["confirmation"]["rank_correlation"] > 0.9

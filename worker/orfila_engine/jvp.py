@@ -60,8 +60,7 @@ def directional_derivatives(
             def losses(moved: dict[str, Tensor], x: Tensor = x, y: Tensor = y) -> Tensor:
                 return objective(functional_call(model, moved, (x,)), y)
 
-            _, derivative = jvp(losses, (primals,), (tangents,))
-            found.append(derivative.float().cpu())
+            found.append(jvp(losses, (primals,), (tangents,))[1].float().cpu())
             progress("exact derivatives along the direction", at.stop / len(pixels))
     return torch.cat(found).numpy()
 

@@ -126,9 +126,7 @@ def _confirm(
         spec = EkfacSpec(n_images=_CONFIRMING_IMAGES)
         factors = fit_factors(model, card, packed.train[0], spec, device=device, progress=part(progress, 0, 0.6))
     found = confirm_finding(folder, packed, model, card, factors, device=device, progress=part(progress, 0.6, 1))
-    sentence = (
-        f"Exact derivatives rank the {found.n_suspects:,} suspects with a correlation of {found.rank_correlation:.2f}"
-    )
+    ranks = f"Exact derivatives: rank correlation {found.rank_correlation:.2f} over {found.n_suspects:,} suspects"
     if found.average_precision is None:
-        return f"{sentence}."
-    return f"{sentence}, and the flagged images with an average precision of {found.average_precision:.2f}."
+        return f"{ranks}."
+    return f"{ranks}, average precision {found.average_precision:.2f} for the flagged images."

@@ -15,6 +15,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_weight
 
 from orfila_engine.ekfac.moments import input_moment, input_sum, unfold_width
 from orfila_engine.gradients.hooked import HookedLayer
@@ -115,11 +116,11 @@ class Contraction:
         turned = output_basis.mT
         if output_first:
             # [g, O, O] [N, g, O, P]
-            rows = (turned @ rows.unflatten(0, (m, self.groups))).flatten(0, 1)
+            rows = (turned @ torch.unflatten(rows, 0, (m, self.groups))).flatten(0, 1)
         if input_first:
             weight, bias = self._split(input_basis.mT)
             a = self._apply(x.to(self._dtype), weight, bias)
-            product = torch.bmm(rows, self._input_rows(a, m)).unflatten(0, (m, self.groups))
+            product = torch.unflatten(torch.bmm(rows, self._input_rows(a, m)), 0, (m, self.groups))
         else:
             product = self._gradients(x, rows, m)
             if self.groups == 1:  # one product of matrices for the whole batch
@@ -142,7 +143,7 @@ class Contraction:
             a, rows = x.reshape(-1, x.shape[-1]), b.reshape(-1, b.shape[-1])
             return self.pack(rows.T @ a, rows.sum(0))
         padded = self._pad(x)
-        weight = torch.nn.grad.conv2d_weight(
+        weight = conv2d_weight(  # type: ignore[no-untyped-call]
             padded, layer.weight.shape, b, layer.stride, (0, 0), layer.dilation, layer.groups
         )
         return self.pack(weight, b.sum((0, 2, 3)))
@@ -159,7 +160,8 @@ class Contraction:
         A bias coordinate adds its weight at every position.
         """
         if isinstance(self._layer, nn.Conv2d):
-            return self._layer._conv_forward(x, weight, bias)
+            moved: Tensor = self._layer._conv_forward(x, weight, bias)
+            return moved
         return F.linear(x, weight, bias)
 
     def _positions(self, b: Tensor, m: int) -> Tensor:
@@ -190,7 +192,7 @@ class Contraction:
             out[..., : a.shape[-1]] = torch.bmm(rows, a)
         if self.has_bias:
             out[..., -1] = rows.sum(2)
-        return out.unflatten(0, (m, self.groups))
+        return torch.unflatten(out, 0, (m, self.groups))
 
     def _pad(self, x: Tensor) -> Tensor:
         assert isinstance(self._layer, nn.Conv2d)
@@ -224,4 +226,4 @@ class Contraction:
 
 def _by_example(sums: Tensor, n: int) -> Tensor:
     """[m, ...] with m / n sums for each example -> [n, ...]."""
-    return sums if len(sums) == n else sums.unflatten(0, (n, -1)).sum(1)
+    return sums if len(sums) == n else torch.unflatten(sums, 0, (n, -1)).sum(1)

@@ -13,6 +13,7 @@ passes over the suspects only. What is computed where:
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 from collections.abc import Sequence
@@ -75,7 +76,7 @@ class EkfacStore:
 
     def suspects(self, indices: NDArray[np.int64]) -> FingerprintSuspects:
         """Unit sketches of some training images. indices: [S] ascending."""
-        of_rows = self.self_influence / np.square(self._scales)
+        of_rows = (self.self_influence / np.square(self._scales)).astype(np.float32)
         return FingerprintSuspects(self._rows, of_rows, indices)
 
 
@@ -230,7 +231,7 @@ class EkfacEngine:
         return {name: g / self._damped[name] for name, g in gradients.items()}
 
     def _length(self, gradient: ByLayer) -> float:
-        return sum(float((g.double().square() / self._damped[n]).sum()) for n, g in gradient.items()) ** 0.5
+        return math.sqrt(sum(float((g.double().square() / self._damped[n]).sum()) for n, g in gradient.items()))
 
     def _unit(self, gradient: ByLayer) -> EkfacDirection:
         length = max(self._length(gradient), 1e-30)

@@ -35,6 +35,7 @@ from orfila_engine.progress import Progress, part, quiet
 
 MAX_FAN = 16_384
 """A layer with more inputs or outputs is left out: its Kronecker factor alone would take gigabytes."""
+_STORED = ("input_basis", "output_basis", "eigenvalues")
 
 
 @dataclass(frozen=True)
@@ -134,7 +135,7 @@ class EkfacFactors:
         """Write factors.safetensors and factors.json. model: its digest."""
         tensors = {}
         for name, layer in self.layers.items():
-            for key in ("input_basis", "output_basis", "eigenvalues"):
+            for key in _STORED:
                 tensors[f"{name}/{key}"] = getattr(layer, key).cpu().contiguous()
         save_file(tensors, folder / "factors.safetensors")
         (folder / "factors.json").write_text(json.dumps({"model": model, "spec": asdict(self.spec)}, indent=1))
@@ -150,10 +151,7 @@ class EkfacFactors:
             tensors = load_file(folder / "factors.safetensors")
             hooked = hook(model, card, device)
             layers = {
-                layer.name: LayerFactors(
-                    *(tensors[f"{layer.name}/{k}"].to(hooked.device) for k in ("input_basis", "output_basis")),
-                    tensors[f"{layer.name}/eigenvalues"].to(hooked.device),
-                )
+                layer.name: LayerFactors(**{k: tensors[f"{layer.name}/{k}"].to(hooked.device) for k in _STORED})
                 for layer in hooked.layers
             }
         except (OSError, KeyError, TypeError) as error:
@@ -220,7 +218,7 @@ def _fit_bases(images: Images, spec: EkfacSpec, progress: Progress) -> dict[str,
         done += len(rows)
         progress("second moments of activations and gradients", done / len(images.rows))
     scales = {layer.name: layer.scale for layer in hooked.layers}
-    return {name: _bases(*both, scales[name], name) for name, both in moments.items()}
+    return {name: _bases(a, b, scales[name], name) for name, (a, b) in moments.items()}
 
 
 def _bases(inputs: Tensor, outputs: Tensor, scale: Tensor | None, name: str) -> tuple[Tensor, Tensor]:

@@ -14,6 +14,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.grad import conv2d_weight
 
 
 def input_moment(layer: nn.Conv2d, padded: Tensor) -> Tensor:
@@ -49,7 +50,7 @@ def input_sum(layer: nn.Conv2d, padded: Tensor) -> tuple[Tensor, int]:
         for j in range(0, spans[1], layer.dilation[1])
     ]
     # [kh kw, g C] -> [g, kh kw C]
-    by_group = torch.stack(sums).unflatten(1, (layer.groups, -1)).transpose(0, 1)
+    by_group = torch.stack(sums).view(len(sums), layer.groups, -1).transpose(0, 1)
     return by_group.flatten(1), len(padded) * height * width
 
 
@@ -60,9 +61,10 @@ def unfold_width(layer: nn.Conv2d, padded: Tensor, *, examples_first: bool) -> T
     """
     kw, step, apart = layer.kernel_size[1], layer.stride[1], layer.dilation[1]
     windows = padded.permute(0, 2, 3, 1).unfold(2, (kw - 1) * apart + 1, step)[..., ::apart]  # [N, H, W', g C, kw]
-    windows = windows.unflatten(3, (layer.groups, -1))  # [N, H, W', g, C, kw]
+    windows = torch.unflatten(windows, 3, (layer.groups, -1))  # [N, H, W', g, C, kw]
     order = (0, 3, 1, 2, 5, 4) if examples_first else (3, 1, 0, 2, 5, 4)
-    return windows.permute(order).flatten(4).contiguous()
+    unfolded: Tensor = windows.permute(order).flatten(4).contiguous()
+    return unfolded
 
 
 def _row_product(rows: Tensor, first: int, lag: int, height: int, step: int = 1) -> Tensor:
@@ -101,12 +103,12 @@ def _top_blocks(layer: nn.Conv2d, padded: Tensor, height: int) -> list[Tensor]:
     wide = F.pad(padded, (reach, reach, 0, 0))
     # correlation[c, c', gap, s] = sum_p padded[c, p] wide[c', p + (gap, s)], s = reach being no shift
     shape = (n_channels, n_channels // groups, kh, 2 * kw - 1)
-    correlation = torch.nn.grad.conv2d_weight(
+    correlation = conv2d_weight(  # type: ignore[no-untyped-call]
         wide, shape, padded[:, :, :height], (1, 1), (0, 0), (down, across), groups
     )
     columns = torch.arange(kw, device=padded.device)
     shifts = columns[None, :] - columns[:, None] + kw - 1  # [kw, kw']
-    blocks = correlation.unflatten(0, (groups, -1))[..., shifts]  # [g, C, C', gap, kw, kw']
+    blocks = torch.unflatten(correlation, 0, (groups, -1))[..., shifts]  # [g, C, C', gap, kw, kw']
     blocks = blocks.permute(3, 0, 4, 1, 5, 2).reshape(kh, groups, kw * n_channels // groups, -1)
     # The correlation also counts windows that lie partly outside the picture, which the layer does not see.
     edges = _outside_windows(layer, wide, reach)

@@ -88,7 +88,7 @@ def _fold(rows: Tensor, values: Tensor, start: int) -> None:
     rest = values[:, head:]
     n_whole, tail = divmod(rest.shape[1], LENGTH)
     if n_whole:
-        rows += rest[:, : n_whole * LENGTH].unflatten(1, (n_whole, LENGTH)).sum(1)
+        rows += torch.unflatten(rest[:, : n_whole * LENGTH], 1, (n_whole, LENGTH)).sum(1)
     rows[:, :tail] += rest[:, n_whole * LENGTH :]
 
 
