@@ -90,6 +90,31 @@ def test_a_model_that_never_saw_the_data_is_warned_of(digits: PackedDataset, tmp
     assert written["warnings"] == [said]
 
 
+@pytest.mark.parametrize("count", [1, 2])
+def test_a_class_of_one_or_two_images_is_investigated_and_warned_of(
+    digits: PackedDataset, count: int, tmp_path: Path
+) -> None:
+    labels = digits.train[1]
+    rows = np.concatenate([np.flatnonzero(labels < 3)[:200], np.flatnonzero(labels == 3)[:count]])
+    tests = digits.n_train + np.flatnonzero(digits.test[1] < 4)
+    chosen = np.concatenate([rows, tests])
+    source = Arrays(np.array(digits.pixels[chosen]), digits.labels[chosen], len(rows), tuple("abcd"))
+    packed = pack(source, tmp_path / "pack")
+    torch.manual_seed(0)
+    card = card_for("resnet-nano", packed)
+    model = build(card).eval()
+    assert isinstance(model.classifier, nn.Linear)
+    with torch.no_grad():
+        model.classifier.bias[3] += 100.0  # every image is called 'd'
+    index = build_index(model, card, *packed.train, tmp_path / "index", data_digest=packed.digest, device="cpu")
+    affected = affected_from_test(packed, packed.n_train + int(np.flatnonzero(packed.test[1] == 0)[0]))
+    found = investigate(index, packed, model, card, [affected], n_b=10, out_dir=tmp_path / "out")
+    assert found.summary["n_suspects"] == count
+    assert len(found.flagged) == 0
+    said = next(w for w in found.summary["warnings"] if "too few" in w)
+    assert said.startswith(f"Only {count} training {'image carries' if count == 1 else 'images carry'} the label 'd'")
+
+
 class Recurrent(nn.Module):
     """Most of the parameters lie in a layer that has no index."""
 

@@ -19,6 +19,8 @@ TRAIN_SAMPLE = 5_000
 """Training images predicted, evenly spread: ample to tell whether the model was trained on them."""
 LEARNED = 0.1
 """A model that gets less than this share right of what guessing gets wrong has not learned the data."""
+FEW_SUSPECTS = 20
+"""So few suspects cannot be told apart by their scores."""
 MAX_LEFT_OUT = 0.05
 """Share of the parameters that may stay out of an index without a word; normalisation is 1 or 2 %."""
 
@@ -59,6 +61,17 @@ def untrained(accuracy: float, packed: PackedDataset) -> str | None:
     return (
         f"The model predicts only {accuracy:.0%} of its training images as they are labelled, and guessing would reach "
         f"{chance:.0%}: was it trained on this data set, with this order of classes and this normalisation?"
+    )
+
+
+def few_suspects(n_suspects: int, label: str) -> str | None:
+    """The caveat of a label that hardly any training image carries; None where there are enough suspects."""
+    if n_suspects >= FEW_SUSPECTS:
+        return None
+    carry = "image carries" if n_suspects == 1 else "images carry"
+    return (
+        f"Only {n_suspects} training {carry} the label '{label}': too few to tell poison from the rest by its "
+        "influence. Look at them one by one."
     )
 
 
