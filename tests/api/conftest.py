@@ -282,6 +282,7 @@ class Site:
         pq.write_table(pa.table(columns), folder / "scores.parquet")
         np.save(folder / "shifts.npy", shifts)
         np.save(folder / "removal.npy", np.where(posterior > 0.9, -0.5, 0.01).astype(np.float32)[None])
+        np.save(folder / "removal_curve.npy", np.array([[[0, -3, -6], [3.5, 2.5, -2]]], dtype=np.float32))
         np.save(folder / "query_images.npy", rng.integers(0, 255, (1, 1 + N_QUERIES, 8, 8, 3), dtype=np.uint8))
         kinds = ["flip", "blur", "inversion"]
         queries = [{"transform": kinds[i % 3], "label": 1 + i % 2} for i in range(N_QUERIES)]

@@ -16,20 +16,18 @@ def spec_of(site, remedy):
         return RemedySpec.model_validate(session.get_one(Job, remedy["job_id"]).spec)
 
 
-def test_a_preview_adds_up_what_each_removed_image_does(site):
+def test_a_preview_reads_the_sum_of_the_removed_images_off_the_curve(site):
     case = site.case()
     path = f"/cases/{case['id']}/remedies/preview"
     margin = case["affected"][0]["margin"]
     whole = site.get(path)
     assert whole["n_removed"] == 12
-    assert whole["affected"] == [
-        {"number": 0, "margin": margin, "predicted_margin": pytest.approx(margin - 6), "expected_to_flip": True}
-    ]
+    assert whole["affected"] == [{"number": 0, "margin": margin, "predicted_margin": -2.0, "expected_to_flip": True}]
     # The reviewers' verdicts count, as they do for the repair itself.
     verdicts = {"items": [{"index": i, "verdict": "clean"} for i in range(8)]}
     site.post(f"/cases/{case['id']}/verdicts", verdicts, 200)
     rest = site.get(path)
-    assert (rest["n_removed"], rest["affected"][0]["predicted_margin"]) == (4, pytest.approx(margin - 2))
+    assert (rest["n_removed"], rest["affected"][0]["predicted_margin"]) == (4, pytest.approx(margin - 2 / 3))
     assert not rest["affected"][0]["expected_to_flip"]
     assert site.get(path, kind="threshold", threshold=0.97)["n_removed"] == 2
 

@@ -35,8 +35,13 @@ def shifts(store: BlobStore, case: Case) -> NDArray[np.float16]:
 
 
 def removal_effects(store: BlobStore, case: Case) -> NDArray[np.float32]:
-    """Expected change of each affected image's margin [A, n_train] when one training image is removed; they add up."""
+    """First-order change of each affected image's margin [A, n_train] when one training image is removed; they add."""
     return columns.array(store, file_of(case, "removal.npy"))
+
+
+def removal_curves(store: BlobStore, case: Case) -> NDArray[np.float32]:
+    """[A, 2, P] for each affected image: summed first-order changes, falling, and the margin to expect with each."""
+    return columns.array(store, file_of(case, "removal_curve.npy"))
 
 
 def query_images(store: BlobStore, case: Case) -> NDArray[np.uint8]:

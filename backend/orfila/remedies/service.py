@@ -84,8 +84,11 @@ def preview(
 def _predicted(store: BlobStore, case: Case, removed: NDArray[np.int32]) -> list[schemas.PredictedOutcome]:
     changes = findings.removal_effects(store, case)[:, removed].sum(1, dtype=np.float64)
     outcomes = []
-    for image, change in zip(case.affected, changes.tolist(), strict=True):
-        after = image["margin"] + change
+    for image, change, (known, expected) in zip(
+        case.affected, changes.tolist(), findings.removal_curves(store, case), strict=True
+    ):
+        # The change itself is read off a ranking whose beginnings the engine has worked out: it does not add up.
+        after = float(np.interp(-change, -known, expected))
         outcomes.append(
             schemas.PredictedOutcome(
                 number=image["number"], margin=image["margin"], predicted_margin=after, expected_to_flip=after < 0

@@ -87,7 +87,7 @@ def unlearn(
     opened = FingerprintIndex.open(index, device) if index is not None else None
     expected = None
     if opened is not None and images:
-        expected = RemovalPreview(opened, network, card, images, recipe or Recipe()).of(removed)
+        expected = RemovalPreview(opened, packed, network, card, images, recipe or Recipe()).of(removed)
     if preview:
         assert expected is not None
         _print_preview(expected, card.classes, len(removed))

@@ -40,9 +40,13 @@ class Whitening:
             torch.matmul(vectors[:, columns], inverse, out=out[:, columns])
         return out
 
-    def inverses(self) -> list[Tensor]:
-        """L_l^-1 of each layer, float32 [K_l, K_l]."""
-        return [inverse for _, inverse in self._inverse]
+    def unwhiten(self, fingerprints: Tensor) -> Tensor:
+        """Fingerprints [m, D] -> the projected gradients that they are of, L phi; float32 [m, D] on the CPU."""
+        out = torch.empty_like(fingerprints)
+        for columns, inverse in self._inverse:
+            rows = fingerprints[:, columns].T.double()
+            out[:, columns] = torch.linalg.solve_triangular(inverse.double(), rows, upper=False).T.float()
+        return out
 
 
 def factorise(grams: dict[str, Tensor], n: int, layers: Sequence[IndexedLayer], damping: float) -> dict[str, Tensor]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from orfila.cases.schemas import AffectedImage, Estimate, Finding
 from orfila.jobs.contracts import AffectedSpec, InvestigateResult, InvestigateSpec
 from orfila_engine import investigation
@@ -21,6 +19,13 @@ from orfila_worker.tasks.engines import ekfac_of, index_of
 
 if TYPE_CHECKING:
     from orfila_worker.runner import Work
+
+
+EVIDENCE = (
+    "level", "p_value", "p_group", "p_image", "statistic", "share_suspects", "share_counterparts", "n_counterparts",
+    "n_reference",
+)  # fmt: skip
+"""Fields of the finding that are the engine's evidence as it is."""
 
 
 def investigate(work: Work) -> InvestigateResult:
@@ -46,8 +51,7 @@ def investigate(work: Work) -> InvestigateResult:
         progress=part(work.progress, 0.4, 1) if slow else work.progress,
     )
     metadata, _ = read_header(work.store.local_path(spec.weights))
-    effects = RemovalPreview(index, model, card, affected, recipe_of(metadata) or Recipe()).effects()
-    np.save(result.path / "removal.npy", effects)
+    RemovalPreview(index, packed, model, card, affected, recipe_of(metadata) or Recipe()).write(result.path)
     summary = result.summary
     return InvestigateResult(
         files=work.store.put_tree(result.path),
@@ -78,9 +82,7 @@ def _finding(summary: dict[str, Any]) -> Finding:
     return Finding(
         **{name: summary[name] for name in (*same, "engine", "parameters", "warnings")},
         evidence=evidence["verdict"],
-        p_value=evidence["p_value"],
-        statistic=evidence["statistic"],
-        n_reference=evidence["n_reference"],
+        **{name: evidence[name] for name in EVIDENCE},
         precision=Estimate(**summary["precision"]),
         recall=Estimate(**summary["recall"]),
     )
