@@ -7,6 +7,7 @@ models was given (`--bank`); a bank is never written to.
 from __future__ import annotations
 
 import csv
+import fcntl
 import json
 import shutil
 import time
@@ -25,11 +26,12 @@ from orfila_engine.architectures import ModelCard, load_model, save_model
 from orfila_engine.architectures.weights import read_header
 from orfila_engine.attacks import make
 from orfila_engine.brewing import SURROGATE_SEED, surrogate
+from orfila_engine.commands.common import kept_index
 from orfila_engine.data import PackedDataset
 from orfila_engine.detectors import DetectorInput
 from orfila_engine.evaluation import evaluate
 from orfila_engine.evidence import Calibration, calibration_of
-from orfila_engine.fingerprint import FingerprintIndex, build_index, model_digest
+from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.investigation import Affected
 from orfila_engine.planting import plant_and_train
 from orfila_engine.progress import quiet
@@ -62,16 +64,11 @@ class Case:
 
     @cached_property
     def index(self) -> FingerprintIndex:
-        """The fingerprint index of the case."""
-        model, card = self.loaded
-        path = self.work / "index"
-        try:
-            index = FingerprintIndex.open(path)
-            if index.meta["model"] == model_digest(model, card):
-                return index
-        except ValueError:
-            pass  # not there yet, or of an older version
-        return build_index(model, card, *self.packed.train, path, data_digest=self.packed.digest)
+        """The fingerprint index of the case, built by one process while others that want it wait."""
+        self.work.mkdir(parents=True, exist_ok=True)
+        with (self.work / "index.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            return kept_index(self.work / "index", *self.loaded, self.packed, device="auto", progress=quiet)
 
     @cached_property
     def calibration(self) -> Calibration:
@@ -105,9 +102,12 @@ class Case:
     @cached_property
     def truth(self) -> NDArray[np.int64]:
         """`index` of the poison behind the label that the affected image receives."""
+        return np.array(sorted(self.poison_of(self.packed.classes[self.predicted])), dtype=np.int64)
+
+    def poison_of(self, label: str) -> set[int]:
+        """`index` of the poison that carries a label, by its name."""
         with (self.path / "truth.csv").open(newline="", encoding="utf-8") as file:
-            indices = np.array([int(row["index"]) for row in csv.DictReader(file)], dtype=np.int64)
-        return indices[self.packed.labels[indices] == self.predicted]
+            return {int(row["index"]) for row in csv.DictReader(file) if row["label"] == label}
 
     def evidence(self) -> DetectorInput:
         """What detectors see of the case. The test images are clean: attacks change training images alone."""

@@ -9,10 +9,10 @@ from benchmarks.cases import CLEAN
 from benchmarks.page_detection import Results, counted, of_attack
 from benchmarks.plan import Plan
 from benchmarks.tables import spread, table, verdict
+from orfila_engine.evidence import FOUND_P, STRICT_P
 
 MOST_FOUND = 0.05
 MOST_STRICT = 0.01
-STRICT_P = 0.01
 
 
 def found(answer: dict[str, Any]) -> bool:
@@ -22,7 +22,7 @@ def found(answer: dict[str, Any]) -> bool:
 
 def strictly(answer: dict[str, Any]) -> bool:
     """Whether it accuses at the strict level."""
-    return found(answer) and answer["p_value"] <= STRICT_P
+    return bool(answer["level"] == "strict")
 
 
 def alarms(results: Results) -> str:
@@ -40,7 +40,7 @@ def alarms(results: Results) -> str:
             "## Ordinary misclassified images",
             "",
             "Test images without a trigger that the model gets wrong, drawn at random. Every accusation is a false "
-            f"alarm, also where the model is poisoned. Strict: p <= {STRICT_P}.",
+            f"alarm, also where the model is poisoned. Found at p <= {FOUND_P}, strictly at p <= {STRICT_P}.",
             "",
             table(header, rows),
             "",
@@ -69,13 +69,12 @@ def sweeps(results: Results, plan: Plan) -> str:
         if not name.startswith("sweep "):
             continue
         case = name.removeprefix("sweep ")
-        accused = ", ".join(result["accused"]) or "none"
         rows.append(
             [
                 case,
                 result["poisoned"] or "none",
-                accused,
-                ", ".join(result["strictly_accused"]) or "none",
+                ", ".join(result["accused"]) or "none",
+                ", ".join(result["suspected"]) or "none",
                 spread([result["precision"]]),
                 spread([result["recall"]]),
                 f"{result['seconds']:.1f}",
@@ -83,12 +82,13 @@ def sweeps(results: Results, plan: Plan) -> str:
         )
     if not rows:
         return ""
-    header = ["model", "poisoned class", "accused", "accused strictly", "precision", "recall", "seconds"]
+    header = ["model", "poisoned class", "accused", "at p <= 0.05 only", "precision", "recall", "seconds"]
     return "\n".join(
         [
             "## Sweep without an affected image",
             "",
-            "Every class is looked at by itself. Precision and recall: of what it flags in the poisoned class.",
+            "Every class is looked at by itself and accused at the strict level. Precision and recall: of what is "
+            "flagged in the poisoned class.",
             "",
             table(header, rows),
             "",
@@ -116,10 +116,10 @@ def sweep_targets(results: Results, plan: Plan) -> list[list[str]]:
             ["sweep: poisoned class found", "always", f"{hits} of {len(poisoned)}", verdict(hits == len(poisoned))]
         )
     if clean:
-        wrong = sum(len(r["strictly_accused"]) for r in clean)
+        wrong = sum(len(r["accused"]) for r in clean)
         rows.append(
             [
-                "sweep: classes of clean models accused strictly",
+                "sweep: classes of clean models accused",
                 "none",
                 f"{wrong} in {len(clean)} models",
                 verdict(wrong == 0),

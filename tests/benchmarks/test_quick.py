@@ -121,7 +121,7 @@ def test_small_parts_of_the_page() -> None:
     assert tables.spread([1234.0], 0) == "1,234"
     assert tables.spread([None]) == "-"
     assert tables.table(["a", "b"], [["1", "2"]]).splitlines() == ["| a | b |", "|---|---|", "| 1 | 2 |"]
-    answers = [{"verdict": "poisoning found", "p_value": 0.02}, {"verdict": "weak evidence", "p_value": 0.004}]
+    answers = [{"verdict": "poisoning found", "level": "usual"}, {"verdict": "weak evidence", "level": "none"}]
     results = {"alarms clean-0": {"accuracy": 0.9, "answers": answers * 10}}
     rows = page_alarms.targets(results)
     assert rows[0][2:] == ["10 of 20 (50.0%)", "**missed**"]

@@ -9,6 +9,7 @@ import numpy as np
 
 from orfila_engine.collapse import FLAG_POSTERIOR, collapse, query_direction
 from orfila_engine.detectors.base import Detected, DetectorInput, Need, detected
+from orfila_engine.evidence import Calibration
 from orfila_engine.questions import Suspects, suspects_of
 
 _BELOW = -2.0
@@ -31,7 +32,9 @@ class CollapseRule:
         """Score = collapse score; images that are no suspects come last."""
         rows = suspects_of(evidence.labels, evidence.predicted, self.suspects)
         direction = query_direction([a.fingerprints for a in evidence.asked])
-        result = collapse(evidence.index.suspects(rows), direction)
+        calibration = Calibration(evidence.index, evidence.packed, evidence.model, evidence.card, self.suspects)
+        counterparts = calibration.of(evidence.predicted).cosines
+        result = collapse(evidence.index.suspects(rows), direction, counterparts=counterparts)
         scores = np.full(evidence.n, _BELOW, dtype=np.float32)
         scores[result.suspects] = result.score
         flags = np.zeros(evidence.n, dtype=bool)
