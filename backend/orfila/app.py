@@ -26,6 +26,7 @@ import orfila.models.endpoints
 import orfila.projects.endpoints
 import orfila.remedies.endpoints
 import orfila.review.endpoints
+import orfila.sweeps.endpoints
 import orfila.uploads.endpoints
 from orfila import __version__
 from orfila.db import Database
@@ -55,6 +56,7 @@ PROTECTED = (
     orfila.remedies.endpoints.router,
     orfila.comparisons.endpoints.router,
     orfila.drills.endpoints.router,
+    orfila.sweeps.endpoints.router,
     orfila.jobs.endpoints.router,
     orfila.events.endpoints.router,
     orfila.audit.endpoints.router,

@@ -40,6 +40,7 @@ from orfila.models.schemas import ClassifierModel, ModelCard, ModelCreate, Predi
 from orfila.projects.schemas import Project, ProjectCreate
 from orfila.remedies.schemas import Method, Remedy, RemedyCreate, RemovalSet
 from orfila.review.schemas import ReviewProgress, VerdictItem, VerdictsPost, VerdictsPosted, VerdictValue
+from orfila.sweeps.schemas import Sweep, SweepCreate
 from orfila.uploads.schemas import Upload, UploadCreate, UploadPurpose
 
 CHUNK_BYTES = 8 * 2**20
@@ -315,7 +316,7 @@ class Client:
         """The remedies of a case."""
         return [Remedy.model_validate(r) for r in self._send("GET", f"/api/v1/cases/{case_id}/remedies").json()]
 
-    # Drills and comparisons
+    # Drills, sweeps and comparisons
 
     def start_drill(self, project_id: str, body: DrillCreate) -> Drill:
         """Start planting a known poison in a copy of a data set; `run_drill` waits for its outcome."""
@@ -334,6 +335,12 @@ class Client:
     def drills(self, project_id: str) -> Iterator[Drill]:
         """All drills of a project, newest first."""
         return self._pages(f"/projects/{project_id}/drills", Drill)
+
+    def sweep(self, project_id: str, model_id: str, on_progress: OnProgress | None = None) -> Sweep:
+        """Look for poison in every class of a model's training data, and wait for the outcome."""
+        sweep = self._create(f"/projects/{project_id}/sweeps", SweepCreate(model_id=model_id), Sweep)
+        self._wait_for(sweep.job_id, on_progress)
+        return self._get(f"/sweeps/{sweep.id}", Sweep)
 
     def compare(
         self, case_id: str, detectors: list[str] | None = None, on_progress: OnProgress | None = None

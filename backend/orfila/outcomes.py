@@ -30,6 +30,7 @@ from orfila.jobs.contracts import (
     InvestigateResult,
     ModelCheckResult,
     RemedyResult,
+    SweepResult,
 )
 from orfila.jobs.models import Job
 from orfila.models import service as models
@@ -37,6 +38,8 @@ from orfila.models.models import ClassifierModel
 from orfila.remedies import service as remedies
 from orfila.remedies.models import Remedy
 from orfila.storage import BlobStore
+from orfila.sweeps import service as sweeps
+from orfila.sweeps.models import Sweep
 
 CANCELLED = "It was cancelled; run its job again, or start over."
 
@@ -142,6 +145,20 @@ class _Drill(Outcome):
         drills.restarted(session, session.get_one(Drill, job.subject_id))
 
 
+class _Sweep(Outcome):
+    def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
+        sweeps.succeeded(session, session.get_one(Sweep, job.subject_id), SweepResult.model_validate(result))
+
+    def failed(self, session: Session, job: Job, sentence: str) -> None:
+        sweeps.failed(session, session.get_one(Sweep, job.subject_id), sentence)
+
+    def cancelled(self, session: Session, job: Job) -> None:
+        sweeps.cancelled(session, session.get_one(Sweep, job.subject_id))
+
+    def restarted(self, session: Session, job: Job) -> None:
+        sweeps.restarted(session, session.get_one(Sweep, job.subject_id))
+
+
 class _Compare(Outcome):
     def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
         comparisons.succeeded(session, self._comparison(session, job), CompareResult.model_validate(result))
@@ -168,4 +185,5 @@ OUTCOMES: dict[str, Outcome] = {
     "remedy": _Remedy(),
     "drill": _Drill(),
     "compare": _Compare(),
+    "sweep": _Sweep(),
 }

@@ -24,7 +24,7 @@ def operations(site):
     paths = site.app.openapi()["paths"]
     for path, methods in paths.items():
         for method in methods:
-            filled = re.sub(r"\{(number|query|index)\}", "0", path)
+            filled = re.sub(r"\{(number|query|index|label)\}", "0", path)
             filled = filled.replace("{name}", "shift_histogram" if "figures" in path else "variance")
             yield method.upper(), re.sub(r"\{\w+\}", "0" * 32, filled), path
 
@@ -125,6 +125,7 @@ def test_a_viewer_changes_nothing(site):
         ("POST", "/api/v1/cases/{case_id}/remedies"): {"method": "eu", "remove": {"kind": "flagged"}},
         ("POST", "/api/v1/cases/{case_id}/comparisons"): {"detectors": None},
         ("POST", "/api/v1/projects/{project_id}/drills"): {"name": "x", "dataset_id": dataset, "attack": "badnet"},
+        ("POST", "/api/v1/projects/{project_id}/sweeps"): {"model_id": model},
         ("POST", "/api/v1/jobs/{job_id}/cancel"): None,
         ("POST", "/api/v1/jobs/{job_id}/retry"): None,
     }

@@ -38,6 +38,13 @@ class Server:
 
     address: str
     link: str
+    environment: dict[str, str]
+
+    def another_link(self) -> str:
+        """A new one-time link, as `orfila user link` prints it."""
+        command = [sys.executable, "-m", "orfila", "user", "link"]
+        printed = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True).stdout
+        return re.search(r"http://\S+/signin#code=\S+", printed)[0]  # type: ignore[index]
 
 
 @dataclass
@@ -64,17 +71,19 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
     log = folder / "up.log"
     environment = {k: v for k, v in os.environ.items() if not k.startswith("ORFILA_")} | {
         "ORFILA_DEVICE": "cpu",
+        "ORFILA_PORT": str(port),
+        "ORFILA_DATA_DIR": str(folder / "data"),
         "PYTHONUNBUFFERED": "1",
     }
     with log.open("wb") as out:
         process = subprocess.Popen(
-            [sys.executable, "-m", "orfila", "up", "--port", str(port), "--data-dir", str(folder / "data")],
+            [sys.executable, "-m", "orfila", "up"],
             stdout=out,
             stderr=subprocess.STDOUT,
             env=environment,
         )
     try:
-        yield Server(f"http://127.0.0.1:{port}", _link(process, log))
+        yield Server(f"http://127.0.0.1:{port}", _link(process, log), environment)
     finally:
         process.terminate()
         process.wait(30)

@@ -36,6 +36,8 @@ class Sample:
     """Zip of images that are known to carry the trigger."""
     poison: frozenset[str]
     """File names of the poisoned training images."""
+    clean: Path
+    """Zip of the digits without poison, 16 x 16: what a drill plants in."""
 
 
 def make_sample(folder: Path) -> Sample:
@@ -65,7 +67,10 @@ def make_sample(folder: Path) -> Sample:
     trained = train("resnet-micro", packed, epochs=8, seed=0, augment=False, device="cpu")
     model = folder / "poisoned-model.safetensors"
     save_model(model, trained.model, trained.card, trained.summary())
-    return Sample(dataset, model, triggered, frozenset(names["train"][i] for i in planted.indices.tolist()))
+    clean = folder / "clean-digits.zip"
+    small = images[:, ::2, ::2]
+    _write_zip(clean, {"train": (small[:N_TRAIN], labels[:N_TRAIN]), "test": (small[N_TRAIN:], labels[N_TRAIN:])})
+    return Sample(dataset, model, triggered, frozenset(names["train"][i] for i in planted.indices.tolist()), clean)
 
 
 def _write_zip(path: Path, splits: dict[str, tuple[NDArray[np.uint8], NDArray[np.int64]]]) -> dict[str, list[str]]:

@@ -8,6 +8,8 @@ from orfila.schema_base import Request, Response, Sha256, Timestamp
 
 CaseState = Literal["scoring", "in_review", "repairing", "verified", "regressed", "failed", "archived"]
 EvidenceLevel = Literal["poisoning found", "weak evidence", "no evidence of poisoning"]
+Strictness = Literal["strict", "usual", "none"]
+"""Of "poisoning found": strict for p <= .01, usual for p <= .05; none where it is not found."""
 Rule = Literal["collapse", "paper"]
 Engine = Literal["fingerprint", "ekfac"]
 
@@ -105,12 +107,20 @@ class Finding(Response):
 
     sentence: str
     evidence: EvidenceLevel
-    p_value: float
+    level: Strictness | None = Field(None, description="How strictly it was found; null in findings of version 0.1.")
+    p_value: float = Field(description="The larger of `p_group` and `p_image`.")
+    p_group: float | None = Field(None, description="That the flagged images are a natural group of their class.")
+    p_image: float | None = Field(None, description="That an ordinary image belongs to the group as clearly.")
     statistic: float = Field(
         description="Gain in BIC of two components over one, for each suspect, times the cosine of the refined "
         "direction with the direction that the affected images gave."
     )
-    n_reference: int = Field(description="Ordinary test images that the p-value is calibrated on.")
+    share_suspects: float | None = Field(None, description="Share of the suspects that is in the group.")
+    share_counterparts: float | None = Field(
+        None, description="Share of the test images with the same label that is in the group."
+    )
+    n_counterparts: int | None = Field(None, description="Test images with the same label.")
+    n_reference: int = Field(description="Ordinary test images of other labels that `p_image` is calibrated on.")
     predicted: int
     n_train: int
     n_suspects: int

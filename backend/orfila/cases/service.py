@@ -75,12 +75,7 @@ def _plan(session: Session, subject: Subject, store: BlobStore, project_id: str,
     if model.project_id != project_id:
         raise Unprocessable("The model belongs to another project; choose one of this project.")
     dataset = session.get_one(Dataset, model.dataset_id)
-    if dataset.parent_id is not None:
-        raise Unprocessable(
-            "This model was trained on a cleansed version, which cannot be investigated as it is: upload the kept "
-            "images (index.csv of the version lists them) as a data set of their own, with the model.",
-            code="cleansed_version",
-        )
+    models.require_whole(dataset)
     models.check_fits(models.card_of(model), dataset)
     triggered = None
     if body.triggered_dataset_id is not None:

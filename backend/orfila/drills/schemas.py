@@ -4,7 +4,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from orfila.cases.schemas import EvidenceLevel
+from orfila.cases.schemas import EvidenceLevel, Strictness
 from orfila.schema_base import Request, Response, Timestamp
 
 DrillState = Literal["running", "finished", "failed", "cancelled"]
@@ -81,6 +81,7 @@ class DrillOutcome(Response):
 
     sentence: str = Field(description="The finding of the investigation.")
     evidence: EvidenceLevel
+    level: Strictness | None = Field(None, description="How strictly poisoning was found.")
     p_value: float
     predicted: int = Field(description="What the model says of the investigated images.")
     source: int | None = Field(description="The victim class, null when every other class is one.")

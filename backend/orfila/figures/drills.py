@@ -24,7 +24,7 @@ def precision_recall(outcome: DrillOutcome) -> Figure:
             name=name
             if curve.average_precision is None
             else f"{name}, average precision {curve.average_precision:.2f}",
-            line={"color": colour, "dash": dash, "width": 2},
+            line={"color": colour, "dash": dash, "width": 2, "shape": "hv"},
             hovertemplate="recall %{x:.2f}, precision %{y:.2f}<extra>" + name + "</extra>",
         )
         if flagged.precision is not None:

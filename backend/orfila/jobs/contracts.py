@@ -12,6 +12,7 @@ from orfila.cases.schemas import AffectedImage, Engine, Finding, Rule
 from orfila.drills.schemas import DrillOutcome, OptionValue
 from orfila.models.schemas import ModelCard
 from orfila.remedies.schemas import Method, Verification
+from orfila.sweeps.schemas import SweepOutcome
 
 Tree = dict[str, str]
 """A stored directory: file name -> SHA-256 of its content."""
@@ -121,7 +122,7 @@ class InvestigateSpec(Contract):
 
 class InvestigateResult(Contract):
     """`files` is the investigation directory: scores.parquet, shifts.npy, queries.json, query_images.npy,
-    summary.json, and removal.npy: what removing each training image does to each affected image's margin.
+    summary.json, and what a removal is expected to do to each affected image: removal.npy, removal_curve.npy.
     """
 
     files: Tree
@@ -211,3 +212,20 @@ class CompareResult(Contract):
 
     files: Tree
     summary: dict[str, object]
+
+
+class SweepSpec(Contract):
+    """Look for poison in every class of a pack. The index is ready when this runs."""
+
+    sweep_id: str
+    index_id: str
+    weights: str
+    card: ModelCard
+    pack: Tree
+
+
+class SweepResult(Contract):
+    """`files` holds sweep.json, flagged.csv and flagged.json (label -> `index` of images, most suspicious first)."""
+
+    files: Tree
+    outcome: SweepOutcome

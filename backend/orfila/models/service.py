@@ -107,6 +107,16 @@ def create(
     return described(model)
 
 
+def require_whole(dataset: Dataset) -> None:
+    """Refuse a cleansed version: its training images are not numbered from 0 to the last."""
+    if dataset.parent_id is not None:
+        raise Unprocessable(
+            "This model was trained on a cleansed version, which cannot be investigated as it is: upload the kept "
+            "images (index.csv of the version lists them) as a data set of their own, with the model.",
+            code="cleansed_version",
+        )
+
+
 def check_fits(card: schemas.ModelCard, dataset: Dataset) -> None:
     """Refuse a card that contradicts itself or the data set."""
     architectures.require_known(card.architecture)

@@ -116,6 +116,19 @@ const drill = createRoute({
   component: lazyRouteComponent(() => import('@/features/drills/drill'), 'DrillScreen'),
 })
 
+const sweeps = createRoute({
+  getParentRoute: () => app,
+  path: '/p/$projectId/sweeps',
+  validateSearch: (raw) => compact({ model: text(raw, 'model') }),
+  component: lazyRouteComponent(() => import('@/features/sweeps/sweeps'), 'SweepsScreen'),
+})
+const sweep = createRoute({
+  getParentRoute: () => app,
+  path: '/p/$projectId/sweeps/$sweepId',
+  validateSearch: (raw) => compact({ label: number(raw, 'label') }),
+  component: lazyRouteComponent(() => import('@/features/sweeps/sweep'), 'SweepScreen'),
+})
+
 const caseRoot = createRoute({
   getParentRoute: () => app,
   path: '/c/$caseId',
@@ -205,6 +218,8 @@ const tree = root.addChildren([
     drills,
     newDrill,
     drill,
+    sweeps,
+    sweep,
     caseRoot.addChildren([caseOverview, evidence, compare, review, repair, verify, activity]),
     jobs,
     job,

@@ -15,6 +15,7 @@ import {
   SettingsIcon,
   SignOutIcon,
   SunIcon,
+  SweepIcon,
 } from '@/components/icons'
 import { body } from '@/lib/api'
 import { q } from '@/lib/queries'
@@ -98,6 +99,9 @@ function Navigation() {
           </Link>
           <Link to="/p/$projectId/drills" params={params} className="nav-link">
             <DrillIcon /> Drills <span className="nav-count">{project.n_drills || ''}</span>
+          </Link>
+          <Link to="/p/$projectId/sweeps" params={params} className="nav-link">
+            <SweepIcon /> Sweeps <span className="nav-count">{project.n_sweeps || ''}</span>
           </Link>
         </>
       )}

@@ -1284,6 +1284,12 @@ export type DrillOutcome = {
      */
     evidence: 'poisoning found' | 'weak evidence' | 'no evidence of poisoning';
     /**
+     * Level
+     *
+     * How strictly poisoning was found.
+     */
+    level?: 'strict' | 'usual' | 'none' | null;
+    /**
      * P Value
      */
     p_value: number;
@@ -1453,9 +1459,29 @@ export type Finding = {
      */
     evidence: 'poisoning found' | 'weak evidence' | 'no evidence of poisoning';
     /**
+     * Level
+     *
+     * How strictly it was found; null in findings of version 0.1.
+     */
+    level?: 'strict' | 'usual' | 'none' | null;
+    /**
      * P Value
+     *
+     * The larger of `p_group` and `p_image`.
      */
     p_value: number;
+    /**
+     * P Group
+     *
+     * That the flagged images are a natural group of their class.
+     */
+    p_group?: number | null;
+    /**
+     * P Image
+     *
+     * That an ordinary image belongs to the group as clearly.
+     */
+    p_image?: number | null;
     /**
      * Statistic
      *
@@ -1463,9 +1489,27 @@ export type Finding = {
      */
     statistic: number;
     /**
+     * Share Suspects
+     *
+     * Share of the suspects that is in the group.
+     */
+    share_suspects?: number | null;
+    /**
+     * Share Counterparts
+     *
+     * Share of the test images with the same label that is in the group.
+     */
+    share_counterparts?: number | null;
+    /**
+     * N Counterparts
+     *
+     * Test images with the same label.
+     */
+    n_counterparts?: number | null;
+    /**
      * N Reference
      *
-     * Ordinary test images that the p-value is calibrated on.
+     * Ordinary test images of other labels that `p_image` is calibrated on.
      */
     n_reference: number;
     /**
@@ -2018,6 +2062,26 @@ export type PageScoreRow = {
      * Items
      */
     items: Array<ScoreRow>;
+    /**
+     * Next Cursor
+     */
+    next_cursor?: string | null;
+    /**
+     * Total
+     *
+     * How many match in all, where counting is cheap.
+     */
+    total?: number | null;
+};
+
+/**
+ * Page[Sweep]
+ */
+export type PageSweep = {
+    /**
+     * Items
+     */
+    items: Array<Sweep>;
     /**
      * Next Cursor
      */
@@ -2585,6 +2649,169 @@ export type SkippedImage = {
      * Reason
      */
     reason: string;
+};
+
+/**
+ * Sweep
+ *
+ * A sweep and what came of it.
+ */
+export type Sweep = {
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Project Id
+     */
+    project_id: string;
+    /**
+     * Model Id
+     */
+    model_id: string;
+    /**
+     * Dataset Id
+     */
+    dataset_id: string;
+    /**
+     * State
+     */
+    state: 'running' | 'finished' | 'failed' | 'cancelled';
+    /**
+     * Error
+     */
+    error: string | null;
+    /**
+     * Job Id
+     */
+    job_id: string | null;
+    /**
+     * Created By
+     */
+    created_by: string;
+    /**
+     * Created At
+     */
+    created_at: string;
+    outcome: SweepOutcome | null;
+};
+
+/**
+ * SweepClass
+ *
+ * What the sweep says of one class.
+ */
+export type SweepClass = {
+    /**
+     * Label
+     */
+    label: number;
+    /**
+     * N Images
+     *
+     * Training images that carry the label.
+     */
+    n_images: number;
+    /**
+     * Accused
+     *
+     * Poisoning is found at the strict level: nobody has pointed at a symptom.
+     */
+    accused: boolean;
+    /**
+     * Evidence
+     */
+    evidence: 'poisoning found' | 'weak evidence' | 'no evidence of poisoning';
+    /**
+     * Level
+     */
+    level: 'strict' | 'usual' | 'none';
+    /**
+     * P Value
+     *
+     * Corrected for the number of groups that were looked at.
+     */
+    p_value: number;
+    /**
+     * Statistic
+     */
+    statistic: number;
+    /**
+     * Share Suspects
+     *
+     * Share of the class's training images in the group that stands out.
+     */
+    share_suspects: number;
+    /**
+     * Share Counterparts
+     *
+     * Share of its test images in that group.
+     */
+    share_counterparts: number | null;
+    /**
+     * N Counterparts
+     */
+    n_counterparts: number;
+    /**
+     * N Flagged
+     *
+     * Images of an accused class that are called poison.
+     */
+    n_flagged: number;
+};
+
+/**
+ * SweepCreate
+ *
+ * Scans the training data of a model for poison.
+ */
+export type SweepCreate = {
+    /**
+     * Model Id
+     */
+    model_id: string;
+};
+
+/**
+ * SweepFlagged
+ *
+ * The images of one class that a sweep calls poison.
+ */
+export type SweepFlagged = {
+    /**
+     * Label
+     */
+    label: number;
+    /**
+     * Indices
+     *
+     * `index` of training images, the most suspicious first.
+     */
+    indices: Array<number>;
+};
+
+/**
+ * SweepOutcome
+ *
+ * What the sweep found.
+ */
+export type SweepOutcome = {
+    /**
+     * Sentence
+     */
+    sentence: string;
+    /**
+     * N Train
+     */
+    n_train: number;
+    /**
+     * Classes
+     */
+    classes: Array<SweepClass>;
+    /**
+     * Seconds
+     */
+    seconds: number;
 };
 
 /**
@@ -5040,6 +5267,165 @@ export type GetDrillFigureResponses = {
 };
 
 export type GetDrillFigureResponse = GetDrillFigureResponses[keyof GetDrillFigureResponses];
+
+export type ListSweepsData = {
+    body?: never;
+    path: {
+        /**
+         * Project Id
+         */
+        project_id: string;
+    };
+    query?: {
+        /**
+         * Cursor
+         */
+        cursor?: string | null;
+        /**
+         * Limit
+         */
+        limit?: number;
+    };
+    url: '/api/v1/projects/{project_id}/sweeps';
+};
+
+export type ListSweepsErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ListSweepsResponses = {
+    /**
+     * Successful Response
+     */
+    200: PageSweep;
+};
+
+export type ListSweepsResponse = ListSweepsResponses[keyof ListSweepsResponses];
+
+export type CreateSweepData = {
+    body: SweepCreate;
+    headers?: {
+        /**
+         * Idempotency-Key
+         */
+        'Idempotency-Key'?: string | null;
+    };
+    path: {
+        /**
+         * Project Id
+         */
+        project_id: string;
+    };
+    query?: never;
+    url: '/api/v1/projects/{project_id}/sweeps';
+};
+
+export type CreateSweepErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type CreateSweepResponses = {
+    /**
+     * Successful Response
+     */
+    201: Sweep;
+};
+
+export type CreateSweepResponse = CreateSweepResponses[keyof CreateSweepResponses];
+
+export type GetSweepData = {
+    body?: never;
+    path: {
+        /**
+         * Sweep Id
+         */
+        sweep_id: string;
+    };
+    query?: never;
+    url: '/api/v1/sweeps/{sweep_id}';
+};
+
+export type GetSweepErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GetSweepResponses = {
+    /**
+     * Successful Response
+     */
+    200: Sweep;
+};
+
+export type GetSweepResponse = GetSweepResponses[keyof GetSweepResponses];
+
+export type ListSweepFlaggedData = {
+    body?: never;
+    path: {
+        /**
+         * Sweep Id
+         */
+        sweep_id: string;
+        /**
+         * Label
+         */
+        label: number;
+    };
+    query?: never;
+    url: '/api/v1/sweeps/{sweep_id}/classes/{label}/flagged';
+};
+
+export type ListSweepFlaggedErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ListSweepFlaggedResponses = {
+    /**
+     * Successful Response
+     */
+    200: SweepFlagged;
+};
+
+export type ListSweepFlaggedResponse = ListSweepFlaggedResponses[keyof ListSweepFlaggedResponses];
+
+export type GetSweepFigureData = {
+    body?: never;
+    path: {
+        /**
+         * Sweep Id
+         */
+        sweep_id: string;
+    };
+    query?: never;
+    url: '/api/v1/sweeps/{sweep_id}/figures/classes';
+};
+
+export type GetSweepFigureErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GetSweepFigureResponses = {
+    /**
+     * Successful Response
+     */
+    200: Figure;
+};
+
+export type GetSweepFigureResponse = GetSweepFigureResponses[keyof GetSweepFigureResponses];
 
 export type ListJobsData = {
     body?: never;

@@ -48,7 +48,8 @@ const evidenceLook: Record<Finding['evidence'], { colour: string; shape: string 
   'no evidence of poisoning': { colour: 'var(--clean)', shape: '●' },
 }
 
-export function EvidenceChip({ level }: { level: Finding['evidence'] }) {
+/** `strict`: found at the strict level, where nobody is accused lightly. */
+export function EvidenceChip({ level, strict = false }: { level: Finding['evidence']; strict?: boolean }) {
   const { colour, shape } = evidenceLook[level]
   return (
     <span className="chip">
@@ -56,6 +57,7 @@ export function EvidenceChip({ level }: { level: Finding['evidence'] }) {
         {shape}
       </span>
       {level}
+      {strict && <span className="quiet">strict level</span>}
     </span>
   )
 }

@@ -19,6 +19,8 @@ import {
   getRemedy,
   getRemedyFigure,
   getReviewProgress,
+  getSweep,
+  getSweepFigure,
   listArchitectures,
   listAttacks,
   listAudit,
@@ -32,6 +34,8 @@ import {
   listPredictions,
   listProjects,
   listRemedies,
+  listSweepFlagged,
+  listSweeps,
   listTokens,
   listVerdicts,
   previewRemoval,
@@ -159,6 +163,33 @@ export const q = {
     queryOptions({
       queryKey: ['drill-figure', id],
       queryFn: () => body(getDrillFigure({ path: { drill_id: id } })),
+      ...immutable,
+    }),
+  sweeps: (projectId: string) =>
+    queryOptions({
+      queryKey: ['sweeps', projectId],
+      queryFn: () =>
+        everything((cursor) => body(listSweeps({ path: { project_id: projectId }, query: { limit: 200, cursor } }))),
+    }),
+  sweep: (id: string) =>
+    queryOptions({ queryKey: ['sweep', id], queryFn: () => body(getSweep({ path: { sweep_id: id } })) }),
+  sweepFigure: (id: string) =>
+    queryOptions({
+      queryKey: ['sweep-figure', id],
+      queryFn: () => body(getSweepFigure({ path: { sweep_id: id } })),
+      ...immutable,
+    }),
+  sweepFlagged: (id: string, label: number) =>
+    queryOptions({
+      queryKey: ['sweep-flagged', id, label],
+      queryFn: () => body(listSweepFlagged({ path: { sweep_id: id, label } })),
+      ...immutable,
+    }),
+  mistaken: (modelId: string, predicted: number) =>
+    queryOptions({
+      queryKey: ['mistaken', modelId, predicted],
+      queryFn: () =>
+        body(listPredictions({ path: { model_id: modelId }, query: { predicted, misclassified: true, limit: 100 } })),
       ...immutable,
     }),
   comparisons: (caseId: string) =>

@@ -13,6 +13,7 @@ from orfila_worker.tasks.ingest import ingest
 from orfila_worker.tasks.investigate import investigate
 from orfila_worker.tasks.model_check import model_check
 from orfila_worker.tasks.remedy import remedy
+from orfila_worker.tasks.sweep import sweep
 
 if TYPE_CHECKING:
     from orfila_worker.runner import Work
@@ -25,4 +26,5 @@ TASKS: dict[str, Callable[[Work], Contract]] = {
     "remedy": remedy,
     "drill": drill,
     "compare": compare,
+    "sweep": sweep,
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import shutil
 import time
+from collections.abc import Iterator
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -16,7 +18,8 @@ from orfila.drills.schemas import Curve, Detection, DrillAffected, DrillOutcome
 from orfila.jobs.contracts import DrillResult, DrillSpec, IndexResult, IngestResult
 from orfila_engine import attacks
 from orfila_engine.data import PackedDataset
-from orfila_engine.data.pack import Arrays, add_atlases, pack
+from orfila_engine.data.pack import add_atlases, pack
+from orfila_engine.data.sources import Arrays, Picture, Unused
 from orfila_engine.drill import investigate_planted
 from orfila_engine.planting import PoisonedModel, plant_and_train
 from orfila_engine.progress import part
@@ -88,6 +91,16 @@ def drill(work: Work) -> DrillResult:
     )
 
 
+class _Triggered(Arrays):
+    """Pictures named by what they are; the split that a pack gives them means nothing here."""
+
+    def read(self) -> Iterator[Picture | Unused]:
+        """See `Arrays`."""
+        for picture in super().read():
+            assert isinstance(picture, Picture), "arrays hold pictures only"
+            yield replace(picture, name=picture.name.replace("train/", "triggered/", 1))
+
+
 def _pack_victims(work: Work, made: PoisonedModel) -> PackedDataset:
     """The victims with the trigger on them as a data set, to measure the poison success rate of later repairs.
 
@@ -103,7 +116,7 @@ def _pack_victims(work: Work, made: PoisonedModel) -> PackedDataset:
         images, labels = np.concatenate([images, pixels[extra]]), np.concatenate([labels, test_labels[extra]])
     present = np.unique(labels)
     names = tuple(made.packed.classes[int(label)] for label in present)
-    source = Arrays(images, np.searchsorted(present, labels).astype(np.int64), len(images), names)
+    source = _Triggered(images, np.searchsorted(present, labels).astype(np.int64), len(images), names)
     target = work.folder / "triggered"
     shutil.rmtree(target, ignore_errors=True)
     return pack(source, target, atlases=True)
@@ -147,6 +160,7 @@ def _outcome(
     return {
         "sentence": summary["sentence"],
         "evidence": summary["evidence"]["verdict"],
+        "level": summary["evidence"]["level"],
         "p_value": summary["evidence"]["p_value"],
         "predicted": summary["predicted"],
         "source": made.planted.source,

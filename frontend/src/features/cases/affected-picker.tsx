@@ -90,7 +90,7 @@ export function AffectedPicker({
 }) {
   const search = useSearch({ from: '/app/p/$projectId/cases/new' })
   const navigate = useNavigate({ from: '/p/$projectId/cases/new' })
-  const [source, setSource] = useState<'test' | 'triggered' | 'file'>('test')
+  const [source, setSource] = useState<'test' | 'triggered' | 'file'>(carriers.length > 0 ? 'triggered' : 'test')
   const confusion = useQuery(q.confusion(model.id))
   const cell =
     search.label !== undefined && search.predicted !== undefined

@@ -39,7 +39,13 @@ export function CasesTable({ cases }: { cases: Case[] }) {
             <td>
               <StateChip state={item.state} />
             </td>
-            <td>{item.finding ? <EvidenceChip level={item.finding.evidence} /> : <span className="quiet">–</span>}</td>
+            <td>
+              {item.finding ? (
+                <EvidenceChip level={item.finding.evidence} strict={item.finding.level === 'strict'} />
+              ) : (
+                <span className="quiet">–</span>
+              )}
+            </td>
             <td className="number">{item.finding ? count(item.finding.n_flagged) : '–'}</td>
             <td className="number">{count(item.n_judged ?? 0)}</td>
             <td style={{ whiteSpace: 'nowrap' }}>{ago(item.created_at)}</td>

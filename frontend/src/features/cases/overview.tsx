@@ -14,22 +14,52 @@ import { Portraits } from '@/components/portraits'
 import { Loaded, ProblemPanel } from '@/components/states'
 import { EvidenceChip } from '@/components/status'
 import { address, body } from '@/lib/api'
-import { count, duration, moment, pValue, score } from '@/lib/format'
+import { count, duration, moment, percent, plural, pValue, score } from '@/lib/format'
 import { q } from '@/lib/queries'
 import { compact } from '@/lib/search'
 import { AffectedPanel } from './affected-panel'
+
+/** Two questions, and the p-value is that of the one that is less sure. */
+function EvidenceNotes({ finding }: { finding: Finding }) {
+  if (typeof finding.p_group !== 'number') {
+    return (
+      <>
+        Made by an earlier version: statistic {score(finding.statistic)}, compared with {finding.n_reference} ordinary
+        test images.
+      </>
+    )
+  }
+  return (
+    <>
+      <p style={{ margin: 0 }}>
+        Is the group the training data's alone? It holds {percent(finding.share_suspects)} of the suspects
+        {typeof finding.share_counterparts === 'number'
+          ? ` and ${percent(finding.share_counterparts)} of ${plural(finding.n_counterparts ?? 0, 'test image')} with the same label`
+          : ''}
+        : {pValue(finding.p_group)}.
+      </p>
+      {typeof finding.p_image === 'number' && (
+        <p style={{ margin: '8px 0 0' }}>
+          Does the affected image belong to it? Compared with {plural(finding.n_reference, 'test image')} of other
+          labels: {pValue(finding.p_image)}.
+        </p>
+      )}
+      <p style={{ margin: '8px 0 0' }}>
+        The larger one counts. Strict: at most .01; poisoning found: at most .05; weak evidence: at most .2.
+      </p>
+    </>
+  )
+}
 
 function FindingPanel({ item, finding }: { item: Case; finding: Finding }) {
   const review = useQuery(q.review(item.id)).data
   return (
     <section className="panel" aria-label="Finding">
       <div style={{ display: 'flex', gap: 12, alignItems: 'baseline', flexWrap: 'wrap' }}>
-        <EvidenceChip level={finding.evidence} />
+        <EvidenceChip level={finding.evidence} strict={finding.level === 'strict'} />
         <span className="mono">{pValue(finding.p_value)}</span>
         <HowObtained what="the p-value">
-          The statistic is the gain in BIC of two score components over one, for each suspect:{' '}
-          {score(finding.statistic)}. The same steps ran for {finding.n_reference} ordinary test images of this model;
-          the p-value is the share of them that score at least as high.
+          <EvidenceNotes finding={finding} />
         </HowObtained>
       </div>
       <p style={{ fontSize: 20, lineHeight: '28px', margin: '12px 0 20px', maxWidth: 880 }}>{finding.sentence}</p>
@@ -59,6 +89,11 @@ function FindingPanel({ item, finding }: { item: Case; finding: Finding }) {
         />
         <Stat name="Paper rule" value={count(finding.n_flagged_paper)} note="flagged, for comparison" />
       </div>
+      {finding.warnings?.map((warning) => (
+        <p key={warning} style={{ margin: '16px 0 0' }}>
+          ◐ {warning}
+        </p>
+      ))}
       {finding.n_flagged > 0 && (
         <>
           <h2 style={{ fontSize: 14, margin: '20px 0 8px' }}>What the flagged images share</h2>

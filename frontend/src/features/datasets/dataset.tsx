@@ -1,16 +1,16 @@
 // A data set: its classes, what intake did to the files, and every image in a grid.
-import { Select, Stack, Switch } from '@mantine/core'
-import { useQuery } from '@tanstack/react-query'
+import { Button, Group, Select, Stack, Switch, Text } from '@mantine/core'
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useNavigate, useParams, useSearch } from '@tanstack/react-router'
 import { useCallback, useEffect, useMemo, useState } from 'react'
-import type { Dataset, IntakeReport } from '@/client'
+import { type Dataset, deleteDataset, type IntakeReport } from '@/client'
 import { CopyMenu, Digest } from '@/components/copy'
 import { Gallery } from '@/components/gallery'
 import { JobProgress } from '@/components/job-progress'
 import { Facts, TitleRow } from '@/components/page'
-import { Empty, Loaded } from '@/components/states'
+import { Empty, Loaded, ProblemPanel } from '@/components/states'
 import { StateChip } from '@/components/status'
-import { address } from '@/lib/api'
+import { address, body } from '@/lib/api'
 import { naturalZoom } from '@/lib/atlas'
 import { filterRows } from '@/lib/columns'
 import { className, count, duration, plural } from '@/lib/format'
@@ -85,6 +85,16 @@ function Identity({ dataset, projectId }: { dataset: Dataset; projectId: string 
                 ] as [string, React.ReactNode],
               ]
             : []),
+          ...(dataset.drill_id
+            ? [
+                [
+                  'Origin',
+                  <Link key="d" to="/p/$projectId/drills/$drillId" params={{ projectId, drillId: dataset.drill_id }}>
+                    made by a drill
+                  </Link>,
+                ] as [string, React.ReactNode],
+              ]
+            : []),
           [
             'Export',
             <a key="e" href={address.indexList(dataset.id)} download>
@@ -94,6 +104,44 @@ function Identity({ dataset, projectId }: { dataset: Dataset; projectId: string 
         ]}
       />
     </section>
+  )
+}
+
+function Delete({ dataset }: { dataset: Dataset }) {
+  const navigate = useNavigate()
+  const queries = useQueryClient()
+  const [asked, setAsked] = useState(false)
+  const remove = useMutation({
+    mutationFn: () => body(deleteDataset({ path: { dataset_id: dataset.id } })),
+    onSuccess: () => {
+      void queries.invalidateQueries({ queryKey: ['datasets'] })
+      void queries.invalidateQueries({ queryKey: ['projects'] })
+      void navigate({ to: '/p/$projectId/datasets', params: { projectId: dataset.project_id } })
+    },
+  })
+  return (
+    <Stack gap={8}>
+      <Group gap={12}>
+        {asked ? (
+          <>
+            <Button size="xs" color="red.9" loading={remove.isPending} onClick={() => remove.mutate()}>
+              Delete {plural(dataset.n_train + dataset.n_test, 'image')} for good
+            </Button>
+            <Button size="xs" variant="default" onClick={() => setAsked(false)}>
+              Keep it
+            </Button>
+          </>
+        ) : (
+          <Button size="xs" variant="default" onClick={() => setAsked(true)}>
+            Delete this data set
+          </Button>
+        )}
+        <Text size="xs" c="dimmed">
+          Only a data set that no model, case, drill or version is grounded on can be deleted.
+        </Text>
+      </Group>
+      {remove.error && <ProblemPanel error={remove.error} />}
+    </Stack>
   )
 }
 
@@ -258,6 +306,7 @@ export function DatasetScreen() {
                   <Browser dataset={dataset} />
                 </>
               )}
+              {dataset.state !== 'ingesting' && <Delete dataset={dataset} />}
             </Stack>
           </>
         )}

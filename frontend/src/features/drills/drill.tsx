@@ -20,7 +20,7 @@ function Headline({ outcome }: { outcome: DrillOutcome }) {
   return (
     <section className="panel" aria-label="Outcome">
       <div style={{ display: 'flex', gap: 12, alignItems: 'baseline', flexWrap: 'wrap' }}>
-        <EvidenceChip level={outcome.evidence} />
+        <EvidenceChip level={outcome.evidence} strict={outcome.level === 'strict'} />
         <span className="mono">{pValue(outcome.p_value)}</span>
       </div>
       <p style={{ fontSize: 20, lineHeight: '28px', margin: '12px 0 20px', maxWidth: 880 }}>{outcome.sentence}</p>

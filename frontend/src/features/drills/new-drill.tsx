@@ -114,7 +114,7 @@ function ClassSelect({
       data={dataset.classes.map((name, i) => ({ value: String(i), label: name }))}
       value={value === null ? null : String(value)}
       onChange={(chosen) => onChange(chosen === null ? null : Number(chosen))}
-      w={180}
+      w={140}
     />
   )
 }
@@ -214,7 +214,7 @@ function Form({ projectId, attacks, datasets }: { projectId: string; attacks: At
                 style={{ flex: 1, minWidth: 240 }}
               />
               <NumberInput
-                label="Share of the training images"
+                label="Rate"
                 suffix=" %"
                 min={0.01}
                 max={99}
@@ -222,7 +222,7 @@ function Form({ projectId, attacks, datasets }: { projectId: string; attacks: At
                 decimalScale={2}
                 value={100 * share}
                 onChange={(value) => setRate(value === '' ? null : Number(value) / 100)}
-                w={180}
+                w={110}
               />
               <ClassSelect label="Victim class" dataset={dataset} value={source} onChange={setSource} />
               <ClassSelect label="Target label" dataset={dataset} value={target} onChange={setTarget} />

@@ -39,7 +39,18 @@ function Card({ model, projectId }: { model: ClassifierModel; projectId: string 
               {dataset?.name ?? 'data set'}
             </Link>,
           ],
-          ['Origin', model.remedy_id ? 'repaired by a remedy' : 'uploaded'],
+          [
+            'Origin',
+            model.drill_id ? (
+              <Link key="o" to="/p/$projectId/drills/$drillId" params={{ projectId, drillId: model.drill_id }}>
+                made by a drill
+              </Link>
+            ) : model.remedy_id ? (
+              'repaired by a remedy'
+            ) : (
+              'uploaded'
+            ),
+          ],
           [
             'Export',
             <a key="e" href={address.model(model.id)} download>
@@ -134,6 +145,16 @@ export function ModelScreen() {
           <>
             <TitleRow title={model.name} chip={<StateChip state={model.state} />}>
               <CopyMenu path={`/api/v1/models/${modelId}`} />
+              {model.state === 'ready' && (
+                <Button
+                  variant="default"
+                  renderRoot={(props) => (
+                    <Link to="/p/$projectId/sweeps" params={{ projectId }} search={{ model: modelId }} {...props} />
+                  )}
+                >
+                  Sweep
+                </Button>
+              )}
               {model.state === 'ready' && (
                 <Button
                   renderRoot={(props) => (

@@ -52,7 +52,7 @@ export function Preview({ item, kind, threshold }: { item: Case; kind: RemovalKi
                   <td>
                     <span className="chip">
                       <Mark kind={a.expected_to_flip ? 'clean' : 'unsure'} size={10} />
-                      {a.expected_to_flip ? 'expected to change' : 'not expected to change'}
+                      {a.expected_to_flip ? 'flips' : 'stays'}
                     </span>
                   </td>
                 </tr>
