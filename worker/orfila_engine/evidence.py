@@ -16,7 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -127,9 +127,8 @@ class Calibration:
             raise ValueError(
                 f"the data set has {len(labels)} test images; the evidence test needs {MIN_REFERENCE} or more"
             )
+        same = counterpart_rows(labels, label, self.suspects)
         rng = np.random.default_rng([label, len(labels)])
-        same = np.flatnonzero(labels == label) if self.suspects == "label" else np.arange(len(labels))
-        same = np.sort(rng.permutation(same)[:MAX_COUNTERPARTS])
         other = np.sort(rng.permutation(np.flatnonzero(labels != label))[:N_STRANGERS])
         given = np.full(len(other), label, dtype=np.int64)
         return Reference(
@@ -143,6 +142,13 @@ class Calibration:
             return np.empty((0, 1), dtype=np.float16)
         rows = self.store.query(self.model, self.card, to_tensor(pixels), torch.from_numpy(np.array(labels)))
         return units(rows).astype(np.float16)
+
+
+def counterpart_rows(labels: NDArray[np.int64], label: int, suspects: Suspects) -> NDArray[np.int64]:
+    """Rows of the counterparts among the test images, from all their labels; at most MAX_COUNTERPARTS."""
+    same = np.flatnonzero(labels == label) if suspects == "label" else np.arange(len(labels))
+    rng = np.random.default_rng([label, len(labels)])
+    return np.sort(rng.permutation(same)[:MAX_COUNTERPARTS])
 
 
 def calibration_of(
@@ -171,10 +177,10 @@ def judge(result: Collapse[Vector], reference: Reference, own: Vector | None = N
     With too few counterparts for the first question, the answer is at most "weak evidence".
     """
     upper = result.mixture is not None and not result.is_majority
-    share = float((result.posterior > 0.5).mean()) if len(result.posterior) and upper else 0.0
-    p_group, among = _p_group(result, share)
+    share = float((result.posterior > 0.5).mean()) if upper else 0.0
+    natural, among = p_group(result)
     p_image = None if own is None else _p_image(units(own), reference, result.direction)
-    p = max(p_group, p_image or 0.0)
+    p = max(natural, p_image or 0.0)
     if among is None and p_image is not None and upper:
         p = max(p_image, FOUND_P + 1e-9)
     if share == 0:
@@ -184,7 +190,7 @@ def judge(result: Collapse[Vector], reference: Reference, own: Vector | None = N
         verdict=verdict,
         level=level,
         p_value=p,
-        p_group=p_group,
+        p_group=natural,
         p_image=p_image,
         statistic=result.statistic,
         share_suspects=share,
@@ -201,11 +207,15 @@ def answer(p: float) -> tuple[Answer, Level]:
     return ("weak evidence" if p <= WEAK_P else "no evidence of poisoning"), "none"
 
 
-def _p_group(result: Collapse[Vector], share: float) -> tuple[float, float | None]:
-    """One-sided binomial test, and the share of counterparts in the upper component (None: too few to tell)."""
+def p_group(result: Collapse[Any]) -> tuple[float, float | None]:
+    """p-value of the group, and the share of counterparts in it (1 and None: too few to tell).
+
+    One-sided binomial test of so few counterparts, if the group were COMMON times as common among them.
+    """
     if result.counterparts is None or len(result.counterparts) < MIN_COUNTERPARTS:
         return 1.0, None
     among = result.counterparts > 0.5
+    share = float((result.posterior > 0.5).mean())
     return float(binom.cdf(int(among.sum()), len(among), COMMON * share)), float(among.mean())
 
 
