@@ -38,7 +38,7 @@ def drill(
     eps: Annotated[
         float | None, typer.Option(help="witches-brew: most that a pixel changes, of 255 grey levels. Default: 16.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="witches-brew: steps of each restart. Default: 250.")] = None,
+    steps: Annotated[int | None, typer.Option(help="witches-brew: steps of each restart. Default: 100.")] = None,
     restarts: Annotated[
         int | None, typer.Option(help="witches-brew: random starts, of which the best match is kept. Default: 1.")
     ] = None,
