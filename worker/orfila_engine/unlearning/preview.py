@@ -4,8 +4,8 @@ To first order this is group influence (Koh 2019, arXiv 1905.13289): without the
 (1/n) H^-1 sum_S g_i, and with them the measurement m of an affected image by (1/n) sum_S h . H^-1 . g_i; the margin is
 -m. It adds up over images, and errs where it matters: half of a poison still does all of its work, and the clean images
 of a label hold it in place too. `linearised` lets the other images answer: those with the label that the affected image
-receives are trained again, in the linearisation of the network. Both need only inner products of the projected
-gradients that the index holds.
+receives, or with one of the removed, are trained again in the linearisation of the network. Both need only inner
+products of the projected gradients that the index holds.
 
 How far a training moves along a direction that nothing curves is its length tau = sum of its learning rates /
 (1 - momentum), and with weight decay w no further than 1 / (w + 1 / tau) (unrolled gradient descent: SOURCE, Bae 2024,
@@ -42,7 +42,7 @@ models that were retrained without all, 90 % and half of a poison, and without a
 MAX_REMOVED = 256
 """Removed images that stand for all of them, an even sample."""
 MAX_KEPT = 256
-"""Kept images of the same label that stand for all of them, a seeded sample."""
+"""Kept images of the labels involved that stand for all of them, a seeded sample."""
 CURVE = (0.25, 0.5, 0.75, 0.9, 1.0, 1.25, 1.5)
 """Lengths of a ranking's beginnings that `curve` answers for, as shares of the flagged set."""
 
@@ -97,7 +97,6 @@ class RemovalPreview:
         self._questions = index.whitening.unwhiten(torch.from_numpy(fingerprints)).numpy()
         length = LENGTHENING * training_length(recipe, index.n)
         self._c = index.n * (recipe.weight_decay + 1 / length)
-        self._alike = np.flatnonzero(np.isin(packed.train[1], self.labels))
         self._measurements = np.full(index.n, np.nan)
 
     def of(self, removed: Collection[int]) -> tuple[Predicted, ...]:
@@ -151,9 +150,10 @@ class RemovalPreview:
 
     def _after(self, sets: Sequence[NDArray[np.int64]]) -> list[NDArray[np.float64]]:
         """Predicted margins [A] without each of several sets, the last of which holds all others."""
-        inside = np.intersect1d(sets[-1], self._alike)
-        others = np.setdiff1d(self._alike, inside)
-        stand_ins = inside[:: max(1, -(-len(inside) // MAX_REMOVED))]
+        labels = self._packed.train[1]
+        involved = np.union1d(self.labels, labels[sets[-1]])
+        others = np.setdiff1d(np.flatnonzero(np.isin(labels, involved)), sets[-1])
+        stand_ins = sets[-1][:: -(-len(sets[-1]) // MAX_REMOVED)]
         kept = np.sort(np.random.default_rng(0).permutation(others)[:MAX_KEPT])
         rows = np.concatenate([stand_ins, kept])
         measured = self._measured(rows)
@@ -162,17 +162,13 @@ class RemovalPreview:
         cross = (self._questions @ gradients.T).astype(np.float64)
         weights = np.concatenate(
             [
-                np.full(len(stand_ins), len(inside) / max(1, len(stand_ins))),
+                np.full(len(stand_ins), len(sets[-1]) / len(stand_ins)),
                 np.full(len(kept), len(others) / max(1, len(kept))),
             ]
         )
         found = []
         for removed in sets:
-            change = retrained(kernel, cross, measured, weights, np.isin(rows, removed), self._c)
-            outside = np.setdiff1d(removed, self._alike)
-            if len(outside):
-                change = change + self._questions @ self._projected(outside).sum(0, dtype=np.float64) / self._c
-            found.append(self.margins - change)
+            found.append(self.margins - retrained(kernel, cross, measured, weights, np.isin(rows, removed), self._c))
         return found
 
     def _projected(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
