@@ -132,6 +132,19 @@ def test_directions_products_and_suspects(kind: str, tmp_path: Path) -> None:
     assert suspects.inner(contrast, contrast) == pytest.approx(1, abs=1e-6)
 
 
+@pytest.mark.parametrize("kind", ["batch normalisation, grouped", "tokens"])
+def test_cosines_of_other_images(kind: str, tmp_path: Path) -> None:
+    model, engine = made(kind, tmp_path / "ekfac")
+    others, labels = pictures(5, seed=8), np.array([3, 1, 0, 0, 2])
+    direction = engine.direction([asked(1)])
+    h = vectors(model, engine, to_tensor(others), labels, cross_entropy)
+    lengths = (h * solve(model, engine, h)).sum(1).sqrt()
+    q = query_vectors(model, engine, asked(1))
+    shift = q[0] - q[1:].mean(0)
+    v = shift / (shift @ solve(model, engine, shift[None])[0]).sqrt()
+    close(engine.counterparts(others, labels)(direction), h @ solve(model, engine, v[None])[0] / lengths)
+
+
 def test_the_sketch_keeps_products(tmp_path: Path) -> None:
     model, engine = made("tokens", tmp_path / "ekfac")
     g = training_vectors(model, engine)

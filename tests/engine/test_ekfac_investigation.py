@@ -19,6 +19,7 @@ from orfila_engine.architectures import ModelCard, load_model, normalise
 from orfila_engine.confirmation import confirm, rank_correlation
 from orfila_engine.drill import DrillResult
 from orfila_engine.ekfac import EkfacEngine, EkfacSpec, build_engine, fit_factors, kept_engine
+from orfila_engine.engines import FingerprintEngine
 from orfila_engine.evaluation import to_tensor
 from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.investigation import Affected, Investigation, investigate
@@ -177,3 +178,27 @@ def test_ranks_agree_with_kronfluence(drilled: DrillResult, tmp_path: Path) -> N
         ours = engine.influence([asked])[0]
         for q in range(ours.shape[1]):
             assert rank_correlation(ours[:, q], theirs[:, q].numpy()) >= 0.99
+
+
+def test_both_engines_answer_the_same_questions(
+    drilled: DrillResult, model: tuple[nn.Module, ModelCard], engine: EkfacEngine, affected: Affected
+) -> None:
+    """An index and EK-FAC see the same gradients in two approximations of one metric: what they say must be alike."""
+    packed, target = drilled.packed, drilled.planted.target
+    index = FingerprintEngine(FingerprintIndex.open(drilled.path / "index", "cpu"), *model)
+    rows = np.flatnonzero(packed.train[1] == target)
+    same = np.flatnonzero(packed.test[1] == target)
+    answers = []
+    for each in (index, engine):
+        asked = [ask(each.store, *model, affected.pixels, target, n_b=N_B, seed=0)]
+        direction = each.direction(asked)  # type: ignore[attr-defined]
+        influences, products = each.scores(asked, direction)  # type: ignore[attr-defined]
+        assert influences.shape == (1, packed.n_train, 1 + N_B)
+        suspects = each.suspects(rows)
+        cosines = suspects.cosines(direction)
+        assert cosines == pytest.approx(products[rows] / np.sqrt(each.self_influence[rows]), abs=1e-3)
+        others = each.counterparts(packed.test[0][same], packed.test[1][same])(direction)
+        assert suspects.inner(direction, direction) == pytest.approx(1, abs=1e-4)
+        answers.append((cosines, others))
+    for one, other in zip(*answers, strict=True):
+        assert rank_correlation(one, other) > 0.6

@@ -144,4 +144,4 @@ def test_too_few_test_images_are_a_sentence(
 
     short = Short(**{name: getattr(few_digits, name) for name in few_digits.__dataclass_fields__})
     with pytest.raises(ValueError, match="20 test images"):
-        Calibration(index, short, *model, suspects="all").of(0)
+        Calibration(index, short, *model, suspects="all").of(2)  # of a label that nobody asked about before

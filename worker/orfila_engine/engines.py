@@ -8,16 +8,18 @@ products with a direction. Those of the evidence test and of other work that rep
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from orfila_engine.architectures import ModelCard
 from orfila_engine.collapse import query_direction
+from orfila_engine.evaluation import to_tensor
 from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.progress import Progress, quiet
 from orfila_engine.suspects import FingerprintSuspects, SuspectGradients, Vector
@@ -101,6 +103,13 @@ class InfluenceEngine(Protocol[Direction]):
         """Unit gradients of some training images. indices: [S] ascending."""
         ...
 
+    def counterparts(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Callable[[Direction], Vector]:
+        """What gives the cosines [T] of other images' gradients with a direction.
+
+        pixels: uint8 [T, H, W, C]; labels: [T].
+        """
+        ...
+
     def scores(
         self, asked: Sequence[Asked], direction: Direction, progress: Progress = quiet
     ) -> tuple[NDArray[np.float32], Vector]:
@@ -113,8 +122,8 @@ class FingerprintEngine:
 
     name: Literal["fingerprint"] = "fingerprint"
 
-    def __init__(self, index: FingerprintIndex) -> None:
-        self.store = index
+    def __init__(self, index: FingerprintIndex, model: nn.Module, card: ModelCard) -> None:
+        self.store, self._model, self._card = index, model, card
         self.meta, self.n, self.dimension = index.meta, index.n, index.dimension
         self.self_influence = index.self_influence
 
@@ -128,6 +137,13 @@ class FingerprintEngine:
     def suspects(self, indices: NDArray[np.int64], progress: Progress = quiet) -> FingerprintSuspects:
         """See `InfluenceEngine`; answered from memory, so there is no progress to report."""
         return self.store.suspects(indices)
+
+    def counterparts(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Callable[[Vector], Vector]:
+        """See `InfluenceEngine`."""
+        rows = self.store.query(self._model, self._card, to_tensor(pixels), torch.from_numpy(np.array(labels)))
+        lengths = np.linalg.norm(rows, axis=1)
+        unit = np.divide(rows, lengths[:, None], out=np.zeros_like(rows), where=lengths[:, None] > 0)
+        return lambda direction: np.asarray(unit @ direction)
 
     def scores(
         self, asked: Sequence[Asked], direction: Vector, progress: Progress = quiet

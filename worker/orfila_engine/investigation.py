@@ -39,7 +39,7 @@ from orfila_engine.data.images import decode, to_pixels
 from orfila_engine.engines import FingerprintEngine, InfluenceEngine
 from orfila_engine.estimates import estimate_precision, estimate_recall
 from orfila_engine.evaluation import Evaluation, evaluate
-from orfila_engine.evidence import Calibration, Evidence, judge
+from orfila_engine.evidence import Calibration, Evidence, counterpart_rows, judge
 from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.progress import Progress, part, quiet
 from orfila_engine.questions import Asked, Suspects, ask, suspects_of
@@ -116,7 +116,7 @@ def investigate(
     when several affected images receive different labels.
     """
     check_fit(card, packed)
-    engine = FingerprintEngine(engine) if isinstance(engine, FingerprintIndex) else engine
+    engine = FingerprintEngine(engine, model, card) if isinstance(engine, FingerprintIndex) else engine
     if engine.n != packed.n_train:
         raise ValueError(f"the index holds {engine.n} training images, the data set {packed.n_train}; build it again")
     if engine.meta["data"] not in ("", packed.digest):
@@ -138,6 +138,7 @@ def investigate(
     progress("scoring training images", 0.6)
     rows = suspects_of(packed.train[1], predicted, suspects)
     decide = partial(collapse, confirmed_poison=confirmed_poison, confirmed_clean=confirmed_clean)
+    same = counterpart_rows(packed.test[1], predicted, suspects)
     # The test images' gradients are rows of the store, so the evidence is weighed there, whichever engine ranks.
     in_store = decide(
         engine.store.suspects(rows),
@@ -148,7 +149,11 @@ def investigate(
     result = (
         in_store
         if isinstance(engine, FingerprintEngine)
-        else decide(engine.suspects(rows, part(progress, 0.6, 0.7)), engine.direction(asked))
+        else decide(
+            engine.suspects(rows, part(progress, 0.6, 0.7)),
+            engine.direction(asked),
+            counterparts=engine.counterparts(packed.test[0][same], packed.test[1][same]),
+        )
     )
     clock.lap("collapse")
     scores = _score(engine, asked, result, rule, part(progress, 0.7, 0.9))

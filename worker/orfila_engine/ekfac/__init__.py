@@ -7,15 +7,9 @@ engine.py       influence on many questions, directions, suspects
 sketch.py       short rows for the evidence test
 """
 
-from orfila_engine.ekfac.engine import (
-    EkfacDirection,
-    EkfacEngine,
-    EkfacSuspects,
-    build_engine,
-    kept_engine,
-    open_engine,
-)
+from orfila_engine.ekfac.engine import EkfacDirection, EkfacEngine, EkfacSuspects
 from orfila_engine.ekfac.factors import EkfacFactors, EkfacSpec, fit_factors
+from orfila_engine.ekfac.kept import build_engine, kept_engine, open_engine
 
 __all__ = [
     "EkfacDirection",

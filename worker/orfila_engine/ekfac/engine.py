@@ -12,12 +12,9 @@ passes over the suspects only. What is computed where:
 
 from __future__ import annotations
 
-import json
 import math
-import shutil
-import time
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
@@ -28,11 +25,10 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from orfila_engine.architectures import ModelCard, normalise
-from orfila_engine.data import PackedDataset
 from orfila_engine.ekfac import sketch
-from orfila_engine.ekfac.factors import EkfacFactors, EkfacSpec, fit_factors
+from orfila_engine.ekfac.factors import EkfacFactors
 from orfila_engine.ekfac.passes import Images, batch_size_for, collect, scaled_basis
-from orfila_engine.fingerprint.digest import model_digest
+from orfila_engine.evaluation import to_tensor
 from orfila_engine.gradients.hooked import HookedLayer
 from orfila_engine.gradients.objectives import Objective, cross_entropy, measurement
 from orfila_engine.progress import Progress, part, quiet
@@ -41,7 +37,6 @@ from orfila_engine.suspects import FingerprintSuspects, Vector
 if TYPE_CHECKING:
     from orfila_engine.questions import Asked
 
-FORMAT = "orfila-ekfac/1"
 QUERY_BYTES = 2_500_000_000
 """Memory for the questions of one pass: 51 of a ResNet-18. More questions take more passes."""
 
@@ -155,19 +150,7 @@ class EkfacEngine:
     ) -> Vector:
         """g_i . F^-1 . v of the training images `indices` (all by default), [S]."""
         rows = np.arange(self.n) if indices is None else indices
-        vectors = {name: v[0] for name, v in self._to_parameters(self._solved(direction.gradient)).items()}
-        contractions = {layer.name: self.factors.contraction(layer) for layer in self.factors.hooked.layers}
-        found: list[Tensor] = []
-        for number, (at, x) in enumerate(images := self._images(rows)):
-            sums = torch.zeros(len(at), dtype=self.factors.hooked.dtype, device=x.device)
-
-            def receive(layer: HookedLayer, a: Tensor, b: Tensor, sums: Tensor = sums) -> None:
-                sums += contractions[layer.name].along(a, b, len(sums), vectors[layer.name])
-
-            self.factors.hooked.run(x, self._labels(at), cross_entropy, receive)
-            found.append(sums.float().cpu())
-            progress("gradients along a direction", min(1.0, (number + 1) * images.batch_size / len(rows)))
-        return torch.cat(found).numpy()
+        return self._along(direction, self._images(rows), torch.from_numpy(self.labels), cross_entropy, progress)
 
     def suspects(self, indices: NDArray[np.int64], progress: Progress = quiet) -> EkfacSuspects:
         """Unit gradients of some training images, for `collapse`. indices: [S] ascending."""
@@ -190,17 +173,26 @@ class EkfacEngine:
         solved = self._solved(other.gradient)
         return sum(float((g.double() * solved[name]).sum()) for name, g in one.gradient.items())
 
+    def counterparts(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Callable[[EkfacDirection], Vector]:
+        """What gives the cosines [T] of other images' gradients with a direction.
+
+        pixels: uint8 [T, H, W, C]; labels: [T]. Their lengths are found now, in a pass that rotates; each question is
+        a pass that does not.
+        """
+        inputs, targets = to_tensor(pixels).float() / 255, torch.from_numpy(np.array(labels))
+        _, lengths = self._sketched(inputs, targets)
+        inverse = lengths.clamp_min(1e-30).rsqrt().numpy() * (lengths > 0).numpy()
+        rows = np.arange(len(pixels))
+
+        def cosines(direction: EkfacDirection) -> Vector:
+            images = replace(self._images(rows), pixels=pixels)
+            return np.asarray(self._along(direction, images, targets, measurement, quiet) * inverse, dtype=np.float32)
+
+        return cosines
+
     def sketch_of(self, images: Tensor, labels: Tensor) -> Vector:
         """Sketches [Q, D] of the gradients of the measurement at images [Q, C, H, W] in [0, 1] with labels [Q]."""
-        size = batch_size_for(self.factors.hooked)
-        parts = []
-        for start in range(0, len(labels), size):
-            gradients = self._gradients(images[start : start + size], labels[start : start + size])
-            rows = torch.zeros(len(labels[start : start + size]), sketch.LENGTH, device=self.factors.hooked.device)
-            for name, each in gradients.items():
-                self._sketch.add(rows, name, each.float())
-            parts.append(rows.cpu())
-        return torch.cat(parts).numpy()
+        return self._sketched(images, labels)[0].numpy()
 
     # In the eigenbasis
 
@@ -262,8 +254,8 @@ class EkfacEngine:
                 out[layer.name][at] = each
 
             collect(hooked, x, labels[at], measurement, partial(self._rotated, n=len(x)), keep)
-        if not all(bool(torch.isfinite(g).all()) for g in out.values()):
-            raise ValueError("the gradient at a queried image is not finite; the model overflows on it")
+        for each in out.values():
+            _refuse_unfinite_query(each)
         return out
 
     def _add_total(self, total: ByLayer, x: Tensor, labels: Tensor, objective: Objective) -> None:
@@ -275,7 +267,41 @@ class EkfacEngine:
 
         self.factors.hooked.run(x, labels, objective, receive)
 
-    # Over the training images
+    def _sketched(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Sketches [Q, D] and squared lengths [Q] of the measurement's gradients, on the CPU."""
+        hooked, size = self.factors.hooked, batch_size_for(self.factors.hooked)
+        rows = torch.zeros(len(labels), sketch.LENGTH, device=hooked.device)
+        squares = torch.zeros(len(labels), device=hooked.device)
+        for start in range(0, len(labels), size):
+            x = normalise(images[start : start + size].to(hooked.device), self.card)
+            at = slice(start, start + len(x))
+
+            def add(layer: HookedLayer, each: Tensor, at: slice = at) -> None:
+                squares[at] += self._sketch.add(rows[at], layer.name, each.float())
+
+            collect(hooked, x, labels[at], measurement, partial(self._rotated, n=len(x)), add)
+        _refuse_unfinite_query(squares)
+        return rows.cpu(), squares.cpu()
+
+    # Over many images
+
+    def _along(
+        self, direction: EkfacDirection, images: Images, labels: Tensor, objective: Objective, progress: Progress
+    ) -> Vector:
+        """g_i . F^-1 . v of images [S]; labels are those of all that `images` takes its rows from."""
+        vectors = {name: v[0] for name, v in self._to_parameters(self._solved(direction.gradient)).items()}
+        contractions = {layer.name: self.factors.contraction(layer) for layer in self.factors.hooked.layers}
+        found: list[Tensor] = []
+        for number, (at, x) in enumerate(images):
+            sums = torch.zeros(len(at), dtype=self.factors.hooked.dtype, device=x.device)
+
+            def receive(layer: HookedLayer, a: Tensor, b: Tensor, sums: Tensor = sums) -> None:
+                sums += contractions[layer.name].along(a, b, len(sums), vectors[layer.name])
+
+            self.factors.hooked.run(x, labels[torch.from_numpy(at)], objective, receive)
+            found.append(sums.float().cpu())
+            progress("gradients along a direction", min(1.0, (number + 1) * images.batch_size / len(images.rows)))
+        return torch.cat(found).numpy()
 
     def _answer(
         self, asked: Sequence[Asked], direction: EkfacDirection | None, progress: Progress
@@ -371,6 +397,11 @@ def _weighted(objective: Objective, weights: Tensor) -> Objective:
     return lambda logits, labels: objective(logits, labels) * weights.to(logits)
 
 
+def _refuse_unfinite_query(values: Tensor) -> None:
+    if not bool(torch.isfinite(values).all()):
+        raise ValueError("the gradient at a queried image is not finite; the model overflows on it")
+
+
 def _refuse_unfinite(values: Tensor, rows: NDArray[np.int64]) -> None:
     finite = torch.isfinite(values)
     if not bool(finite.all()):
@@ -379,84 +410,3 @@ def _refuse_unfinite(values: Tensor, rows: NDArray[np.int64]) -> None:
             f"the gradient of training image {bad} is not finite: the model overflows on it; "
             "use a checkpoint from before the training diverged"
         )
-
-
-def build_engine(
-    model: nn.Module,
-    card: ModelCard,
-    pixels: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    out_dir: Path,
-    spec: EkfacSpec | None = None,
-    *,
-    device: str = "auto",
-    data_digest: str = "",
-    progress: Progress = quiet,
-) -> EkfacEngine:
-    """Fit the factors of a model and keep them in a directory.
-
-    pixels: uint8 [n, H, W, C] of the card's size; labels: [n], the true ones. See `fit_factors` for the errors.
-    """
-    began = time.perf_counter()
-    factors = fit_factors(model, card, pixels, spec, device=device, progress=progress)
-    writing = out_dir.with_name(out_dir.name + ".part")
-    shutil.rmtree(writing, ignore_errors=True)
-    writing.mkdir(parents=True)
-    meta = {
-        "format": FORMAT,
-        "model": model_digest(model, card),
-        "data": data_digest,
-        "n": len(pixels),
-        "layers": list(factors.layers),
-        "left_out": [vars(item) for item in factors.left_out],
-        "torch": torch.__version__,
-        "seconds": {"factors": round(time.perf_counter() - began, 2)},
-    }
-    factors.save(writing, str(meta["model"]))
-    (writing / "ekfac.json").write_text(json.dumps(meta, indent=1))
-    shutil.rmtree(out_dir, ignore_errors=True)
-    writing.rename(out_dir)
-    return EkfacEngine(out_dir, meta, factors, card, pixels, labels)
-
-
-def open_engine(
-    path: Path,
-    model: nn.Module,
-    card: ModelCard,
-    pixels: NDArray[np.uint8],
-    labels: NDArray[np.int64],
-    *,
-    device: str = "auto",
-) -> EkfacEngine:
-    """Open what `build_engine` wrote, with the same model and images; raises ValueError when it is something else."""
-    try:
-        meta = json.loads((path / "ekfac.json").read_text())
-    except (OSError, ValueError) as error:
-        raise ValueError(f"{path} holds no EK-FAC factors ({error}); make them again") from error
-    if meta.get("format") != FORMAT or meta["n"] != len(pixels):
-        raise ValueError(f"{path} was made by another version or from other images; make it again")
-    return EkfacEngine(path, meta, EkfacFactors.open(path, model, card, device), card, pixels, labels)
-
-
-def kept_engine(
-    path: Path,
-    model: nn.Module,
-    card: ModelCard,
-    packed: PackedDataset,
-    spec: EkfacSpec | None = None,
-    *,
-    device: str = "auto",
-    progress: Progress = quiet,
-) -> EkfacEngine:
-    """The engine of an earlier run at `path` if it is of the same model, data and settings, else a new one."""
-    pixels, labels = packed.train
-    spec = spec or EkfacSpec()
-    try:
-        kept = open_engine(path, model, card, pixels, labels, device=device)
-    except ValueError:
-        kept = None
-    if kept is not None and kept.meta["data"] == packed.digest and kept.factors.spec == spec:
-        return kept
-    return build_engine(
-        model, card, pixels, labels, path, spec, device=device, data_digest=packed.digest, progress=progress
-    )
