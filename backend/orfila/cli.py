@@ -26,6 +26,7 @@ _SUMMARIES = {
     "investigate": "Find the training images behind a wrong prediction.",
     "unlearn": "Repair a model without some training images.",
     "drill": "Plant a known poison, train, investigate, score against the truth.",
+    "compare": "The detectors of the field side by side on one case.",
     "sweep": "Search every class of the training data, without an affected image.",
     "worker": "Serve queues of jobs.",
 }

@@ -87,3 +87,9 @@ def test_doctor_names_what_is_missing(tmp_path):
     assert "ok    database: up to date" in orfila("doctor", folder=tmp_path).stdout
     unreachable = orfila("doctor", folder=tmp_path, ORFILA_BROKER_URL="redis://127.0.0.1:1/0")
     assert "MISS  broker: does not answer" in unreachable.stdout
+
+
+def test_the_overview_says_what_each_command_does(tmp_path):
+    overview = orfila("--help", folder=tmp_path).stdout
+    assert "compare" in overview
+    assert "From orfila" not in overview  # what a command without a summary would say
