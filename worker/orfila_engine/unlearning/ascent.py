@@ -22,7 +22,7 @@ from torch import nn
 from orfila_engine.progress import Progress, part
 from orfila_engine.unlearning.gradient_sums import Gradients, length, mean_gradient
 from orfila_engine.unlearning.held_out import hold_out, strongest
-from orfila_engine.unlearning.task import Outcome, Task
+from orfila_engine.unlearning.task import Outcome, Setting, Task
 
 INCREMENTS = 5
 IMAGES = 256
@@ -47,7 +47,7 @@ def iau(task: Task) -> Outcome:
     found = strongest(STEPS, harmless)
     step = STEPS[0] if found is None else found
     model = tried[step]
-    settings = {
+    settings: dict[str, Setting] = {
         "step": step,
         "increments": INCREMENTS,
         "held_out_before": held.accuracy(held.right_before),

@@ -15,12 +15,13 @@ from torch import nn
 from orfila_engine.progress import part
 from orfila_engine.unlearning.gradient_sums import Gradients, squared_gradient
 from orfila_engine.unlearning.held_out import hold_out, strongest
-from orfila_engine.unlearning.task import Outcome, Task
+from orfila_engine.unlearning.task import Outcome, Setting, Task
 
-DAMPENING = 1.0
-"""lambda, as published."""
-ALPHAS = (200.0, 100.0, 50.0, 30.0, 20.0, 10.0, 7.0, 5.0, 3.0, 2.0, 1.5, 1.0)
-"""From the weakest (few parameters are touched) to the strongest; 10 is published for ResNet-18."""
+STRENGTHS = tuple(
+    (alpha, 1.0) for alpha in (200.0, 100.0, 50.0, 30.0, 20.0, 10.0, 7.0, 5.0, 3.0, 2.0, 1.5, 1.0)
+) + tuple((1.0, dampening) for dampening in (0.7, 0.5, 0.3, 0.2, 0.1, 0.05, 0.02, 0.01))
+"""(alpha, lambda) from the weakest to the strongest: ever more parameters, then ever less left of them. (10, 1) is
+published for ResNet-18."""
 BATCH_SIZE = 8
 """Images whose gradients are averaged before they are squared (the authors' code does so with whole batches)."""
 MAX_IMAGES = 2_000
@@ -28,7 +29,7 @@ MAX_IMAGES = 2_000
 
 
 def ssd(task: Task) -> Outcome:
-    """Repair by dampening, with the smallest alpha that is harmless on kept held-out images."""
+    """Repair by dampening, with the strongest setting that is harmless on kept held-out images."""
     held = hold_out(task.model, task.card, task.packed, task.removed, task.recipe.seed, task.device)
     model = task.model.to(task.where)
     rng = np.random.default_rng([task.recipe.seed, 2])
@@ -40,16 +41,15 @@ def ssd(task: Task) -> Outcome:
         model, task.card, task.packed, task.removed, batch_size=BATCH_SIZE, progress=part(task.progress, 0.5, 0.6)
     )
 
-    def harmless(alpha: float) -> bool:
-        task.progress(f"trying alpha {alpha:g}", 0.7)
-        return held.harmless(held.right(dampened(model, of_all, of_removed, alpha)[0]))
+    def harmless(strength: tuple[float, float]) -> bool:
+        task.progress("choosing the strength", 0.7)
+        return held.harmless(held.right(dampened(model, of_all, of_removed, *strength)[0]))
 
-    alpha = strongest(ALPHAS, harmless)
-    chosen = ALPHAS[0] if alpha is None else alpha
-    repaired, share = dampened(model, of_all, of_removed, chosen)
-    settings = {
-        "alpha": chosen,
-        "lambda": DAMPENING,
+    alpha, dampening = strongest(STRENGTHS, harmless) or STRENGTHS[0]
+    repaired, share = dampened(model, of_all, of_removed, alpha, dampening)
+    settings: dict[str, Setting] = {
+        "alpha": alpha,
+        "lambda": dampening,
         "share_dampened": round(share, 6),
         "held_out_before": held.accuracy(held.right_before),
         "held_out_after": held.accuracy(held.right(repaired)),
@@ -58,7 +58,7 @@ def ssd(task: Task) -> Outcome:
 
 
 def dampened(
-    model: nn.Module, of_all: Gradients, of_removed: Gradients, alpha: float, dampening: float = DAMPENING
+    model: nn.Module, of_all: Gradients, of_removed: Gradients, alpha: float, dampening: float
 ) -> tuple[nn.Module, float]:
     """A dampened copy of a model, and the share of the parameters that were changed (equations 3 and 4)."""
     repaired = copy.deepcopy(model)

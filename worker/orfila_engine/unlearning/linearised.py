@@ -11,8 +11,8 @@ The first sum is what group influence knows. The second is what it leaves out: a
 their loss pulls back. Half of a poison still holds the label in place, and so do its clean images; to first order,
 removing either looks the same.
 
-In the dual d = (1 / c) H^T a, so that only inner products of gradients are needed, and Newton's method on the residual
-a_i - w_i (s_i - s_i(d)) takes a few steps of one R x R system.
+In the dual d = (1 / c) H^T a, so that only inner products of gradients are needed, and each step of Newton's method is
+one R x R system.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-_MAX_STEPS = 50
-_TOLERANCE = 1e-8
-_MAX_HALVINGS = 30
+_MAX_STEPS = 100
+_TOLERANCE = 1e-10
+_MIN_SHARE = 1e-6
 
 Array = NDArray[np.float64]
 
@@ -36,40 +36,34 @@ def retrained(
     many images each stands; removed: [R]; c: number of training images x damping.
     """
     slope = weights * sigmoid(measurements)
+    kept = np.where(removed, 0.0, weights)
     dual = np.where(removed, slope, 0.0)
+    # K a / c, the change of every measurement, is carried along, so that a trial costs no product with K.
+    moved = kernel @ dual / c
+
+    def loss(dual: Array, moved: Array) -> float:
+        """The linearised training's loss in the dual: a convex function, of which this is Newton's method."""
+        return float(kept @ np.logaddexp(0, measurements + moved) - slope @ moved + dual @ moved / 2)
+
+    now = loss(dual, moved)
     for _ in range(_MAX_STEPS):
-        residual, now = _residual(kernel, measurements, weights, removed, slope, dual, c)
-        size = np.abs(residual).sum()
-        if size < _TOLERANCE * max(1.0, slope.sum()):
-            break
-        curvature = np.where(removed, 0.0, weights * now * (1 - now))
-        system = curvature[:, None] * kernel / c
+        slopes = sigmoid(measurements + moved)
+        residual = slope - kept * slopes - dual
+        system = (kept * slopes * (1 - slopes))[:, None] * kernel / c
         system[np.diag_indices_from(system)] += 1
         step = np.linalg.solve(system, residual)
+        moves = kernel @ step / c
+        # Along the step the loss falls at first by residual . moves.
+        descent = float(residual @ moves)
         share = 1.0
-        for _ in range(_MAX_HALVINGS):
-            candidate = dual + share * step
-            if np.abs(_residual(kernel, measurements, weights, removed, slope, candidate, c)[0]).sum() < size:
-                break
+        while share > _MIN_SHARE and loss(dual + share * step, moved + share * moves) > now - 1e-4 * share * descent:
             share /= 2
-        dual = candidate
+        dual, moved = dual + share * step, moved + share * moves
+        now = loss(dual, moved)
+        if descent < _TOLERANCE * (1 + abs(now)):
+            break
     change: Array = cross @ dual / c
     return change
-
-
-def _residual(
-    kernel: Array,
-    measurements: Array,
-    weights: Array,
-    removed: NDArray[np.bool_],
-    slope: Array,
-    dual: Array,
-    c: float,
-) -> tuple[Array, Array]:
-    """What the first-order condition lacks, [R], and the slopes s_i(d), [R]."""
-    now = sigmoid(measurements + kernel @ dual / c)
-    wanted = np.where(removed, slope, slope - weights * now)
-    return wanted - dual, now
 
 
 def sigmoid(x: Array) -> Array:

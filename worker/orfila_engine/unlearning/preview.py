@@ -12,7 +12,8 @@ How far a training moves along a direction that nothing curves is its length tau
 arXiv 2405.12186). At the end of a training its curvature is nearly 0, so this is the damping that counts: w + 1 / tau.
 The gradients of the first epochs, which are not at hand, were larger than the last ones; LENGTHENING makes up for them.
 
-`verify` puts the prediction beside what the repaired model does.
+Whether a label flips is predicted better than by how much: the features are those of the poisoned network. `verify`
+puts the prediction beside what the repaired model does.
 """
 
 from __future__ import annotations
@@ -38,7 +39,8 @@ from orfila_engine.unlearning.linearised import retrained, sigmoid
 
 LENGTHENING = 3.0
 """Times that a training counts as longer than it was: one number for all models, the best of 1, 3, 10 and 30 against
-models that were retrained without all, 90 % and half of a poison, and without as many clean images."""
+three networks for digits that were retrained without all, 90 % and half of a poison, and without as many clean images
+(mean margins predicted and found: -8.7 and -8.9, 2.7 and 3.2, 6.0 and 6.1, 6.6 and 6.8 on the first of them)."""
 MAX_REMOVED = 256
 """Removed images that stand for all of them, an even sample."""
 MAX_KEPT = 256
@@ -166,10 +168,16 @@ class RemovalPreview:
                 np.full(len(kept), len(others) / max(1, len(kept))),
             ]
         )
-        found = []
-        for removed in sets:
-            found.append(self.margins - retrained(kernel, cross, measured, weights, np.isin(rows, removed), self._c))
-        return found
+        # No model answers with margins far beyond those that it has learned; the linearisation knows no such limit.
+        limit = max(float(np.abs(measured).max()), float(np.abs(self.margins).max()))
+        return [
+            np.clip(
+                self.margins - retrained(kernel, cross, measured, weights, np.isin(rows, removed), self._c),
+                -limit,
+                limit,
+            )
+            for removed in sets
+        ]
 
     def _projected(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Projected gradients vec(G_i) [m, D]."""

@@ -29,7 +29,7 @@ def near_duplicates(
         return np.empty(0, dtype=np.int64)
     sample = removed[:: -(-len(removed) // MAX_REMOVED)]
     lengths = np.sqrt(np.maximum(index.self_influence[sample], 1e-30))
-    units = index.fingerprints[sample] / lengths[:, None]
+    units = (index.fingerprints[sample] / lengths[:, None]).astype(np.float32)
     among = units @ units.T
     np.fill_diagonal(among, -1.0)
     reach = float(np.median(among.max(1)))

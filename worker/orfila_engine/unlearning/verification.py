@@ -96,8 +96,8 @@ def verify(
     if affected:
         stack = np.stack([a.pixels for a in affected])
         unknown = np.full(len(stack), -1)
-        answers = [evaluate(m, card, stack, unknown, device=device) for m in pair]
-        outcomes = _outcomes(affected, *answers, predicted_margins)
+        was, now = (evaluate(m, card, stack, unknown, device=device) for m in pair)
+        outcomes = _outcomes(affected, was, now, predicted_margins)
         target = outcomes[0].before_predicted if target is None else target
     rates: list[float] = []
     if triggered is not None and target is not None:
