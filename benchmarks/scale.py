@@ -42,6 +42,7 @@ MEMORY_LIMIT = 2.0
 """GB"""
 REFIT_LIMIT = 1.0
 """Seconds, at 50,000 images."""
+_ROOT = Path(__file__).resolve().parent.parent
 _ADDED = 1_024
 _GIGA = 1e9
 
@@ -55,8 +56,8 @@ def run(work: Path, *, threads: int, sizes: tuple[int, ...] = SIZES) -> dict[str
             left_out.append(n)
             continue
         command = [sys.executable, "-m", "benchmarks.scale", "--images", str(n), "--threads", str(threads)]
-        command += ["--work", str(work / f"scale-{n}")]
-        done = subprocess.run(command, check=True, capture_output=True, text=True)
+        command += ["--work", str((work / f"scale-{n}").resolve())]
+        done = subprocess.run(command, check=True, capture_output=True, text=True, cwd=_ROOT)
         rows.append(json.loads(done.stdout))
     return {"machine": about, "threads": threads, "dimension": DIMENSION, "sizes": rows, "no room for": left_out}
 
@@ -195,7 +196,7 @@ def _rows(start: int, stop: int) -> Iterator[Tensor]:
     generator = torch.Generator().manual_seed(0)
     spread = torch.exp(torch.randn(DIMENSION, generator=generator))
     pool = torch.randn(4_096, DIMENSION, generator=generator) * spread
-    poison = torch.randn(DIMENSION, generator=generator) * spread * 0.3
+    poison = torch.randn(DIMENSION, generator=generator) * spread * 0.6
     for low in range(start, stop, _ADDED):
         images = torch.arange(low, min(low + _ADDED, stop))
         generator.manual_seed(low)
