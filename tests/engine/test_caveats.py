@@ -17,6 +17,7 @@ from orfila_engine.evaluation import evaluate
 from orfila_engine.fingerprint import FingerprintIndex, build_index
 from orfila_engine.gradients import GradientProjector
 from orfila_engine.investigation import Affected, affected_from_test, investigate
+from orfila_engine.report import write_report
 from orfila_engine.training import card_for
 
 
@@ -88,6 +89,8 @@ def test_a_model_that_never_saw_the_data_is_warned_of(digits: PackedDataset, tmp
     assert "was it trained on this data set" in said
     written = json.loads((tmp_path / "out" / "summary.json").read_text())
     assert written["warnings"] == [said]
+    write_report(tmp_path / "out", digits, tmp_path / "report.html")
+    assert f'<p class="warning">{said}</p>' in (tmp_path / "report.html").read_text()
 
 
 @pytest.mark.parametrize("count", [1, 2])

@@ -92,9 +92,10 @@ def _head(summary: dict[str, Any]) -> str:
         ("the paper's rule flags", f"{summary['n_flagged_paper']:,}"),
     ]
     cells = "".join(f"<div><dt>{name}</dt><dd>{value}</dd></div>" for name, value in numbers)
+    warnings = "".join(f'<p class="warning">{_text(warning)}</p>' for warning in summary["warnings"])
     return (
         f'<header><p class="chip {kind}">{_text(evidence["verdict"])}</p><h1>{_text(summary["sentence"])}</h1>'
-        f'<dl class="numbers">{cells}</dl></header>'
+        f'{warnings}<dl class="numbers">{cells}</dl></header>'
     )
 
 
