@@ -1,6 +1,6 @@
 """How long the fingerprint index and our EK-FAC take, beside one plain training epoch and Kronfluence's EK-FAC.
 
-`python -m benchmarks.speed --architecture resnet18-cifar --images 2000` measures one network by itself.
+`python -m benchmarks.speed --data CIFAR --architecture resnet18-cifar --images 2000` measures one network by itself.
 
 The epoch is forward and backward over the same images in the same batches on the same threads, with batch
 normalisation in training mode and no optimiser, loader or augmentation: the least that any training pays. It is
@@ -224,7 +224,7 @@ def _rank_correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> f
 def main() -> None:
     """Measure one network and print the result as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
-    parser.add_argument("data", type=Path, help="CIFAR-10 images: a pack, class folders, or an archive")
+    parser.add_argument("--data", type=Path, required=True, help="CIFAR-10 images: a pack, class folders, or an archive")
     parser.add_argument("--architecture", choices=sorted(TARGETS), default=ARCHITECTURE)
     parser.add_argument("--images", type=int, default=2_000)
     parser.add_argument("--threads", type=int, default=2)
