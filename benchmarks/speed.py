@@ -224,7 +224,7 @@ def _rank_correlation(one: NDArray[np.float32], other: NDArray[np.float32]) -> f
 def main() -> None:
     """Measure one network and print the result as JSON."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.speed", description=__doc__)
-    parser.add_argument("--data", type=Path, required=True, help="CIFAR-10 images: a pack, class folders, or an archive")
+    parser.add_argument("--data", type=Path, required=True, help="CIFAR-10: a pack, class folders, or an archive")
     parser.add_argument("--architecture", choices=sorted(TARGETS), default=ARCHITECTURE)
     parser.add_argument("--images", type=int, default=2_000)
     parser.add_argument("--threads", type=int, default=2)
