@@ -53,7 +53,7 @@ class RemedyCreate(Request):
 
 
 class PredictedOutcome(Response):
-    """What a removal is expected to do to an affected image, to first order."""
+    """What a removal is expected to do to an affected image."""
 
     number: int
     margin: float = Field(description="The measurement m now, for the label that the image receives.")
@@ -77,9 +77,7 @@ class AffectedOutcome(Response):
     after_predicted: int
     before_margin: float = Field(description="The measurement m for the label predicted before.")
     after_margin: float = Field(description="The same measurement on the repaired model.")
-    predicted_margin: float | None = Field(
-        None, description="What the preview expected `after_margin` to be, to first order."
-    )
+    predicted_margin: float | None = Field(None, description="What the preview expected `after_margin` to be.")
     healed: bool = Field(description="No longer predicted as before (and right, where the true label is known).")
 
 

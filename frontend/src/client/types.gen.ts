@@ -101,7 +101,7 @@ export type AffectedOutcome = {
     /**
      * Predicted Margin
      *
-     * What the preview expected `after_margin` to be, to first order.
+     * What the preview expected `after_margin` to be.
      */
     predicted_margin?: number | null;
     /**
@@ -2097,7 +2097,7 @@ export type PageSweep = {
 /**
  * PredictedOutcome
  *
- * What a removal is expected to do to an affected image, to first order.
+ * What a removal is expected to do to an affected image.
  */
 export type PredictedOutcome = {
     /**
