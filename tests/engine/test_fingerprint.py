@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 from orfila_engine.architectures import ModelCard, build, normalise
 from orfila_engine.fingerprint import FingerprintIndex, IndexSpec, build_index, project_shard, reduce_shards
+from orfila_engine.fingerprint.passes import _n_workers, default_batch_size
 from orfila_engine.gradients import cross_entropy, measurement
 from orfila_engine.gradients.random import projection
 
@@ -130,6 +131,16 @@ def test_threads_do_not_matter(model: nn.Module, data: Data, tmp_path: Path, thr
         torch.set_num_threads(before)
     scale = float(np.abs(reference.fingerprints[:]).max())
     np.testing.assert_allclose(other.fingerprints[:], reference.fingerprints[:], atol=2e-4 * scale)
+
+
+@pytest.mark.parametrize(
+    ("threads", "area", "expected"), [(2, 32**2, 2), (6, 32**2, 6), (16, 32**2, 8), (11, 32**2, 1), (16, 224**2, 2)]
+)
+def test_passes_side_by_side_use_all_threads_evenly(threads: int, area: int, expected: int) -> None:
+    workers = _n_workers(threads, area)
+    assert workers == expected
+    batch = default_batch_size(torch.device("cpu"), area, workers)
+    assert batch == 32 if area == 32**2 else batch * workers == 32, "large pictures: no more in memory at once"
 
 
 def test_shards_in_any_order_give_the_same_bits(model: nn.Module, data: Data, tmp_path: Path) -> None:
