@@ -34,6 +34,12 @@ def summed_fingerprints(index: FingerprintIndex, indices: NDArray[np.int64]) -> 
     return total.astype(np.float32)
 
 
+def without_shared(summed: NDArray[np.float32], of_kept: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A sum of fingerprints [D] without its part along the sum of some kept images' [D]."""
+    size = float(of_kept @ of_kept)
+    return summed if size == 0 else summed - (float(summed @ of_kept) / size) * of_kept
+
+
 def index_step(index: FingerprintIndex, model: nn.Module, summed: NDArray[np.float32]) -> Gradients:
     """(1/n) F^-1 sum_S g_i, by parameter name, float32 on the CPU; only indexed layers have one.
 

@@ -4,7 +4,8 @@
 theta' = theta + s (1/n) F^-1 sum_S g_i. For a model at the minimum of a quadratic loss, s = 1 is retraining without S
 to first order. A network is neither: its loss on the removed images is nearly flat where it fits them, so the step that
 takes them out again is not the one that the curvature there suggests. s is therefore the largest that is harmless on
-kept held-out images.
+kept held-out images. With the index's F the step also leaves alone what the removed images share with the kept ones of
+their label: that is theirs.
 
 `selective` changes only the units (output channels, or features) that carry the removed images. The Newton decrement
 g . F^-1 g, with g the removed images' mean gradient, is a sum over units; those that make up most of it are kept, the
@@ -32,7 +33,7 @@ from orfila_engine.fingerprint import FingerprintIndex, build_index, model_diges
 from orfila_engine.progress import part
 from orfila_engine.unlearning.gradient_sums import Gradients, length, mean_gradient
 from orfila_engine.unlearning.held_out import HeldOut, hold_out, strongest
-from orfila_engine.unlearning.index_step import index_step, summed_fingerprints
+from orfila_engine.unlearning.index_step import index_step, summed_fingerprints, without_shared
 from orfila_engine.unlearning.spillover import near_duplicates
 from orfila_engine.unlearning.task import Outcome, Setting, Task
 
@@ -122,7 +123,10 @@ def _directions(task: Task, removed: NDArray[np.int64]) -> list[tuple[Gradients,
     """Newton steps (1/n) F^-1 sum_S g_i, at each damping that is worth trying, and what distinguishes them."""
     if task.curvature == "index":
         index = _index(task)
-        return [(index_step(index, task.model, summed_fingerprints(index, removed)), {})]
+        labels = task.packed.train[1]
+        alike = np.setdiff1d(np.flatnonzero(np.isin(labels, np.unique(labels[removed]))), removed)
+        summed = without_shared(summed_fingerprints(index, removed), summed_fingerprints(index, alike))
+        return [(index_step(index, task.model, summed), {})]
     spec = EkfacSpec(seed=task.recipe.seed)
     factors = fit_factors(
         task.model, task.card, task.packed.train[0], spec, device=task.device, progress=part(task.progress, 0, 0.5)
