@@ -37,8 +37,8 @@ def rows_of(n: int, group: int, seed: int) -> Vector:
 def reference(n: int, group: int, n_strangers: int = 199) -> Reference:
     """Counterparts, of which `group` are of the poison's kind, and strangers that are all of no kind."""
     return Reference(
-        counterparts=units(rows_of(n, group, 1)).astype(np.float16),
-        strangers=units(rows_of(n_strangers, 0, 2)).astype(np.float16),
+        counterparts=units(rows_of(n, group, 1)),
+        strangers=units(rows_of(n_strangers, 0, 2)),
         stranger_indices=np.arange(n_strangers),
     )
 
@@ -89,7 +89,7 @@ def test_poison_that_the_image_does_not_belong_to_is_no_finding() -> None:
 def test_the_p_value_of_an_image_counts_the_strangers_beyond_it() -> None:
     against = reference(200, 0, n_strangers=99)
     result = found(against)
-    along = np.sort(against.strangers.astype(np.float32) @ result.direction)
+    along = np.sort(against.strangers @ result.direction)
     own = result.direction[None] * float((along[-4] + along[-3]) / 2)
     # `judge` takes the cosine, so the image is given a second axis that makes it a unit vector with that cosine.
     other = np.linalg.svd(result.direction[None])[2][-1]
@@ -124,7 +124,7 @@ def test_references_are_test_images_and_are_kept(
     assert len(made.counterparts) == int((packed.test[1] == label).sum())
     assert len(made.strangers) == 199
     assert not (labels == label).any()
-    assert np.linalg.norm(made.counterparts.astype(np.float32), axis=1) == pytest.approx(1, abs=1e-2)
+    assert np.linalg.norm(made.counterparts, axis=1) == pytest.approx(1, abs=1e-2)
     kept = sorted(p.name for p in index.path.glob("evidence-label-*.npz"))
     assert kept == sorted(f"evidence-label-{k}.npz" for k in range(len(packed.classes)))
     assert np.array_equal(Calibration(index, packed, *model).of(label).strangers, made.strangers)

@@ -50,7 +50,7 @@ def images(n: int, natural: float, n_poison: int, seed: int) -> Vector:
 
 
 def search(training: Vector, test: Vector) -> module.ClassFinding:
-    reference = Reference(units(test).astype(np.float16), np.empty((0, D), np.float16), np.empty(0, np.int64))
+    reference = Reference(units(test), np.empty((0, D), np.float32), np.empty(0, np.int64))
     return module._search(Rows(training), reference, np.arange(len(training)), 3, "cat")  # type: ignore[arg-type]
 
 

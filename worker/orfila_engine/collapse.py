@@ -6,7 +6,7 @@ it received, the others its transformed queries. The training images' gradients 
 Two precautions keep the refinement honest. No image has a part in the direction that scores it (leave one out);
 otherwise whoever is once called poison pulls the direction to itself and is called so again. And the lower component
 must also hold `counterparts`: test images that carry the suspects' label. A natural group, such as the ones with a flag
-among the handwritten 1, is among them too; poison is only in the training data (decision 10).
+among the handwritten 1, is among them too; poison is only in the training data (decision 8).
 """
 
 from __future__ import annotations

@@ -77,16 +77,16 @@ class Evidence:
 class Reference:
     """Unit gradients of test images that an answer about one label is compared with."""
 
-    counterparts: NDArray[np.float16]
+    counterparts: Vector
     """[T, D] images of the label (for suspects of every label: of all), each with its true label."""
-    strangers: NDArray[np.float16]
+    strangers: Vector
     """[R, D] images of other labels, each as if it received this one."""
     stranger_indices: NDArray[np.int64]
     """[R] `index` of each."""
 
     def cosines(self, direction: Vector) -> Vector:
         """[T] of the counterparts with a direction of unit length [D]."""
-        return np.asarray(self.counterparts.astype(np.float32) @ direction)
+        return np.asarray(self.counterparts @ direction)
 
     def without(self, indices: Collection[int]) -> Reference:
         """The same less some strangers: an affected image is no ordinary one."""
@@ -109,13 +109,14 @@ class Calibration:
         path = self.store.path / f"evidence-{self.suspects}-{label}.npz"
         if path.is_file():
             with np.load(path, allow_pickle=False) as file:
-                return Reference(file["counterparts"], file["strangers"], file["stranger_indices"])
+                rows = (file[name].astype(np.float32) for name in ("counterparts", "strangers"))
+                return Reference(*rows, file["stranger_indices"])
         made = self._make(label)
         partial = path.with_name(f"{path.stem}.{os.getpid()}.part.npz")
         np.savez(
             partial,
-            counterparts=made.counterparts,
-            strangers=made.strangers,
+            counterparts=made.counterparts.astype(np.float16),
+            strangers=made.strangers.astype(np.float16),
             stranger_indices=made.stranger_indices,
         )
         partial.replace(path)
@@ -137,11 +138,11 @@ class Calibration:
             stranger_indices=self.packed.n_train + other,
         )
 
-    def _units(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> NDArray[np.float16]:
+    def _units(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Vector:
         if len(labels) == 0:
-            return np.empty((0, 1), dtype=np.float16)
+            return np.empty((0, 1), dtype=np.float32)
         rows = self.store.query(self.model, self.card, to_tensor(pixels), torch.from_numpy(np.array(labels)))
-        return units(rows).astype(np.float16)
+        return units(rows)
 
 
 def counterpart_rows(labels: NDArray[np.int64], label: int, suspects: Suspects) -> NDArray[np.int64]:
@@ -221,7 +222,7 @@ def p_group(result: Collapse[Any]) -> tuple[float, float | None]:
 
 def _p_image(own: Vector, reference: Reference, direction: Vector) -> float:
     """(1 + number of strangers that lie at least as far along the direction) / (1 + R)."""
-    strangers = reference.strangers.astype(np.float32) @ direction
+    strangers = reference.strangers @ direction
     return float((1 + (strangers >= float((own @ direction).mean())).sum()) / (1 + len(strangers)))
 
 

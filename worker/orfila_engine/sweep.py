@@ -36,7 +36,7 @@ from orfila_engine.suspects import FingerprintSuspects, Vector, unit
 
 FORMAT = "orfila-sweep/1"
 SEARCHED = 2_000
-N_COMPONENTS = 8
+N_COMPONENTS = 5
 """Principal components to start from, each in both directions."""
 _SAME_GROUP = 0.5
 """Two groups that share more than this part of their union are one."""
@@ -211,7 +211,7 @@ class _Searched:
         self.indices = suspects.indices
         self._unit = suspects.combine(np.eye(len(self.indices), dtype=np.float32))
         self._products = suspects.products(self._unit)  # [m, m]
-        counterparts = reference.counterparts.astype(np.float32)
+        counterparts = reference.counterparts
         self._counterparts = counterparts @ self._unit.T  # [T, m]
         self._among_counterparts = counterparts @ counterparts.mean(0)  # [T]
 
