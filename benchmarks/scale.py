@@ -68,7 +68,7 @@ def page(result: dict[str, Any]) -> str:
         "## Scale of the index",
         "",
         f"Synthetic projected gradients of {result['dimension']:,} numbers, float16, in shards of {SHARD_IMAGES:,} "
-        f"images; {result['threads']} threads. Suspects: a class of ten. Refit: after one verdict more, the suspects "
+        f"images; {_threads(result['threads'])}. Suspects: a class of ten. Refit: after one verdict more, the suspects "
         "in memory, as in a worker, which keeps the index open. Peak memory: resident, of the whole process with "
         "torch, from the first shard to the last refit; at rest: after the imports alone.",
         "",
@@ -109,6 +109,10 @@ def _targets(rows: list[dict[str, Any]]) -> list[str]:
 
 def _linear(row: dict[str, Any]) -> float:
     return sum(float(row["seconds"][name]) for name in ("write", "reduce", "51 queries"))
+
+
+def _threads(count: int) -> str:
+    return "one thread" if count == 1 else f"{count} threads"
 
 
 def _verdict(met: bool) -> str:
