@@ -3,9 +3,10 @@
 Liu, Wu, Lian, Chen (2025, arXiv 2507.23257): to learn an image is a gradient step, so to unlearn one is approximately
 the opposite step, and no Hessian is needed. With g the mean loss gradient, an increment is
 
-    theta <- theta + eta (g(removed) - g(kept))
+    theta <- theta + eta sign(g(removed) - g(kept))
 
-where the first term is the ascent and the second the *gradient correction*, which holds the kept images in place. The
+where the first term is the ascent and the second the *gradient correction*, which holds the kept images in place; the
+sign is what the first step of Adam, the optimiser of the authors' code, makes of a gradient. The
 paper's *gradient restriction* keeps gradients small while the model is trained, so that the step stays in the range
 where it approximates the removal. A deployed model was trained already; here the ascent is restricted instead: no
 increment's gradient of the removed images counts for more than the first one's, however fast their loss rises.
@@ -14,6 +15,7 @@ increment's gradient of the removed images counts for more than the first one's,
 from __future__ import annotations
 
 import copy
+import math
 
 import numpy as np
 import torch
@@ -28,7 +30,7 @@ INCREMENTS = 5
 IMAGES = 256
 """At most so many removed, and so many kept, images in an increment."""
 STEPS = tuple(float(s) for s in np.geomspace(1e-4, 0.2, 16))
-"""Lengths of the first increment's ascent to try, as shares of the length of all parameters."""
+"""Lengths of all increments together to try, as shares of the length of all parameters."""
 
 
 def iau(task: Task) -> Outcome:
@@ -63,6 +65,8 @@ def ascend(
     moved = copy.deepcopy(model)
     parameters = dict(moved.named_parameters())
     size = length({name: p.detach() for name, p in parameters.items()})
+    n_parameters = sum(p.numel() for p in parameters.values())
+    rate = step * size / (math.sqrt(n_parameters) * INCREMENTS)
     rng = np.random.default_rng([task.recipe.seed, 4])
     limit = 0.0
     for number in range(INCREMENTS):
@@ -71,10 +75,9 @@ def ascend(
         norm = max(length(away), 1e-30)
         limit = limit or norm
         restriction = min(1.0, limit / norm)
-        rate = step * size / (limit * INCREMENTS)
         with torch.no_grad():
             for name, parameter in parameters.items():
-                parameter.add_(restriction * away[name] - back[name], alpha=rate)
+                parameter.add_(torch.sign(restriction * away[name] - back[name]), alpha=rate)
         progress(f"increment {number + 1} of {INCREMENTS}", (number + 1) / INCREMENTS)
     return moved
 
