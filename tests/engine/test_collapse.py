@@ -1,12 +1,13 @@
 """The mixture, the collapse score and the paper rule, on fingerprints whose answer is known."""
 
+from collections.abc import Callable
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from sklearn.mixture import GaussianMixture
 
 from orfila_engine.collapse import collapse, paper_rule, query_direction
-from orfila_engine.estimates import estimate_precision, estimate_recall
 from orfila_engine.mixture import fit
 from orfila_engine.suspects import FingerprintSuspects
 
@@ -126,39 +127,6 @@ def test_the_paper_rule_counts() -> None:
     assert paper_rule(shifts, threshold=-2)[0].tolist() == [0, 0, 0, 0]
 
 
-def test_estimates_cover_the_truth_of_draws_from_the_posteriors() -> None:
-    rng = np.random.default_rng(0)
-    posterior = rng.beta(0.3, 0.6, 500).astype(np.float32)
-    flagged = posterior > 0.5
-    precision, recall = estimate_precision(posterior, flagged), estimate_recall(posterior, flagged)
-    inside = np.zeros(2)
-    for _ in range(1_000):
-        truth = rng.random(500) < posterior
-        hits = (truth & flagged).sum()
-        for k, (value, estimate) in enumerate(((hits / flagged.sum(), precision), (hits / truth.sum(), recall))):
-            inside[k] += estimate.low <= value <= estimate.high  # type: ignore[operator]
-    assert np.all(inside / 1_000 > 0.93)
-    assert np.all(inside / 1_000 < 0.97)
-
-
-def test_an_interval_is_the_formula() -> None:
-    posterior = np.array([0.9, 0.8, 0.3, 0.1], np.float32)
-    recall = estimate_recall(posterior, posterior > 0.5)
-    found, missed = 1.7, 0.4
-    variance = (missed**2 * (0.9 * 0.1 + 0.8 * 0.2) + found**2 * (0.3 * 0.7 + 0.1 * 0.9)) / (found + missed) ** 4
-    assert recall.value == pytest.approx(found / (found + missed))
-    assert recall.low == pytest.approx(found / (found + missed) - 1.959964 * variance**0.5, abs=1e-6)
-    precision = estimate_precision(posterior, posterior > 0.5)
-    assert (precision.value, precision.high) == (pytest.approx(0.85), 1.0)
-    assert precision.low == pytest.approx(0.85 - 1.959964 * (0.9 * 0.1 + 0.8 * 0.2) ** 0.5 / 2, abs=1e-6)
-
-
-def test_nothing_flagged_gives_no_precision() -> None:
-    nothing = np.zeros(3, dtype=bool)
-    assert estimate_precision(np.array([0.1, 0.2, 0.3], np.float32), nothing).value is None
-    assert estimate_recall(np.zeros(3, np.float32), nothing).value is None
-
-
 def test_a_majority_on_top_is_the_class_itself_and_nobody_is_called_poison() -> None:
     rng = np.random.default_rng(0)
     direction = np.zeros(16, dtype=np.float32)
@@ -173,3 +141,89 @@ def test_a_majority_on_top_is_the_class_itself_and_nobody_is_called_poison() -> 
     assert found.statistic == 0
     told = collapse(FingerprintSuspects(rows, norms, np.arange(400)), direction, confirmed_poison=[3])
     assert np.flatnonzero(told.posterior).tolist() == [3]
+
+
+def grouped(n: int, natural: float, n_poison: int, seed: int = 0) -> NDArray[np.float16]:
+    """n rows with a natural group along axis 1 that stands out, and after them n_poison rows along axis 0."""
+    rows = np.random.default_rng(seed).standard_normal((n + n_poison, D))
+    rows[: round(natural * n), 1] += 12
+    rows[n:, 0] += 8
+    return rows.astype(np.float16)
+
+
+def cosines_of(rows: NDArray[np.float16]) -> Callable[[NDArray[np.float32]], NDArray[np.float32]]:
+    wide = rows.astype(np.float32)
+    wide /= np.linalg.norm(wide, axis=1, keepdims=True)
+    return lambda direction: wide @ direction
+
+
+def test_a_natural_group_is_no_poison_because_the_test_images_have_it_too() -> None:
+    rows = grouped(900, 0.2, 100)
+    start = np.zeros(D, dtype=np.float32)
+    start[:2] = 0.6, 0.8  # the affected image's direction points more at the natural group than at the poison
+    suspects = suspects_among(rows, np.arange(1_000))
+    blind = collapse(suspects, start)
+    assert np.mean(np.flatnonzero(blind.posterior > 0.9) >= 900) < 0.5
+    told = collapse(suspects, start, counterparts=cosines_of(grouped(200, 0.2, 0, seed=1)))
+    flagged = np.flatnonzero(told.posterior > 0.9)
+    assert np.mean(flagged >= 900) > 0.97
+    assert len(flagged) > 95
+    assert told.counterparts is not None
+    assert np.mean(told.counterparts > 0.5) < 0.02
+
+
+def test_a_class_may_be_mostly_poison() -> None:
+    rows = grouped(200, 0.2, 600)
+    start = np.eye(D, dtype=np.float32)[0]
+    suspects = suspects_among(rows, np.arange(800))
+    assert not (collapse(suspects, start).posterior > 0.9).any()
+    told = collapse(suspects, start, counterparts=cosines_of(grouped(200, 0.2, 0, seed=1)))
+    assert not told.is_majority
+    assert (told.posterior > 0.9)[200:].mean() > 0.95
+    assert (told.posterior > 0.9)[:200].mean() < 0.05
+
+
+def test_few_counterparts_are_left_aside() -> None:
+    rows = grouped(900, 0.2, 100)
+    suspects = suspects_among(rows, np.arange(1_000))
+    start = np.eye(D, dtype=np.float32)[0]
+    found = collapse(suspects, start, counterparts=cosines_of(grouped(9, 0.2, 0, seed=1)))
+    assert found.counterparts is None
+    assert np.array_equal(found.posterior, collapse(suspects, start).posterior)
+
+
+def test_no_image_has_a_part_in_the_direction_that_scores_it() -> None:
+    rows = np.random.default_rng(0).standard_normal((60, 400)).astype(np.float32)  # no group at all
+    suspects = FingerprintSuspects(rows, np.square(rows).sum(1), np.arange(60))
+    start = (rows[:12].sum(0) / np.linalg.norm(rows[:12].sum(0))).astype(np.float32)
+    found = collapse(suspects, start, n_refinements=1)
+    unit = rows / np.linalg.norm(rows, axis=1, keepdims=True)
+    posterior = collapse(suspects, start, n_refinements=0).posterior.astype(np.float64)
+    weights = posterior / posterior.sum() - (1 - posterior) / (1 - posterior).sum()
+    length = np.linalg.norm(weights @ unit)
+    without = [(weights @ unit - weights[i] * unit[i]) @ unit[i] / length for i in range(60)]
+    assert found.score == pytest.approx(without, abs=1e-4)
+    assert abs(np.corrcoef(found.score, posterior)[0, 1]) < 0.5 < np.corrcoef(unit @ found.direction, posterior)[0, 1]
+
+
+def test_known_sides_stay_where_they_are_in_the_fit() -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(0, 1, 500), rng.normal(3, 1, 100)])
+    free = fit(x)
+    known = np.full(len(x), np.nan)
+    known[:500] = 0
+    known[500:] = 1
+    told = fit(x, known=known)
+    assert told.upper_weight == pytest.approx(1 / 6)
+    assert told.upper_mean == pytest.approx(x[500:].mean())
+    assert told.lower_variance == pytest.approx(x[:500].var())
+    assert free.upper_weight != pytest.approx(1 / 6, abs=1e-6)
+
+
+def test_clean_scores_belong_to_the_lower_component() -> None:
+    rng = np.random.default_rng(0)
+    x = np.concatenate([rng.normal(0, 1, 700), rng.normal(6, 1, 300)])
+    natural = np.concatenate([rng.normal(0, 1, 140), rng.normal(6, 1, 60)])
+    assert fit(x).upper_weight == pytest.approx(0.3, abs=0.02)
+    assert (fit(x, clean=natural).posterior(x) > 0.5).mean() < 0.02
+    assert fit(x, clean=rng.normal(0, 1, 200)).upper_weight == pytest.approx(0.3, abs=0.02)

@@ -100,13 +100,14 @@ def test_the_planted_class_of_a_drill_stands_out_most(
     result = sweep(index, drilled.packed, *model)
     by_p = sorted(result.classes, key=lambda c: c.evidence.p_value)
     assert by_p[0].label == drilled.planted.target
-    assert by_p[0].evidence.verdict == "poisoning found"  # 43 counterparts are too few for the strict level
-    assert all(c.evidence.level == "none" for c in by_p[1:])
+    assert by_p[0].evidence.verdict == "poisoning found"
+    assert not any(c.accused for c in by_p[1:])
     write_sweep(result, drilled.packed, tmp_path)
     described = json.loads((tmp_path / "sweep.json").read_text())
     assert [c["label"] for c in described["classes"]] == list(range(10))
-    assert described["sentence"].startswith("No class stands out")
-    assert (tmp_path / "flagged.csv").read_text().strip() == "path,index,label,score,posterior"
+    assert [c["accused"] for c in described["classes"]] == [c.accused for c in result.classes]
+    flagged = json.loads((tmp_path / "flagged.json").read_text())
+    assert set(flagged) <= {str(drilled.planted.target)}  # 43 counterparts are near the least for the strict level
 
 
 def test_the_files_name_the_images_of_an_accused_class(drilled: DrillResult, tmp_path: Path) -> None:

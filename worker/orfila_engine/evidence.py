@@ -109,8 +109,8 @@ class Calibration:
         path = self.store.path / f"evidence-{self.suspects}-{label}.npz"
         if path.is_file():
             with np.load(path, allow_pickle=False) as file:
-                rows = (file[name].astype(np.float32) for name in ("counterparts", "strangers"))
-                return Reference(*rows, file["stranger_indices"])
+                counterparts, strangers = (file[name].astype(np.float32) for name in ("counterparts", "strangers"))
+                return Reference(counterparts, strangers, file["stranger_indices"])
         made = self._make(label)
         partial = path.with_name(f"{path.stem}.{os.getpid()}.part.npz")
         np.savez(

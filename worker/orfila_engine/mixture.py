@@ -16,12 +16,23 @@ Floats = NDArray[np.float64]
 
 _UPPER_SHARES = (0.03, 0.2, 0.5)
 """Starts of the first fit: this share of the highest scores is the upper component."""
+_SIDE_START = 0.8
 _MAX_STEPS = 200
 _TOLERANCE = 1e-7
 _VARIANCE_FLOOR = 1e-3
 """Of the variance of all scores: a component may not collapse onto a few equal scores."""
 _N_PARAMETERS = 5
 _LOG_2PI = math.log(2 * math.pi)
+
+
+@dataclass(frozen=True)
+class Side:
+    """A part of the lower component."""
+
+    share: float
+    """Of the lower component."""
+    mean: float
+    variance: float
 
 
 @dataclass(frozen=True)
@@ -39,24 +50,34 @@ class Mixture:
     """Of one normal distribution fitted to the same scores."""
     n: int
 
-    def posterior(self, scores: Floats) -> Floats:
-        """Probability of the upper component, [N] -> [N], never falling as the score rises; 0 if it is not the upper.
+    side: Side | None = None
+    """A second part of the lower component, where known clean scores have two groups."""
 
-        With unequal variances the log ratio of the two densities is a parabola, which turns far outside the two means
-        and would call the most extreme score of the narrower component improbable; beyond the turn it is held.
+    def posterior(self, scores: Floats) -> Floats:
+        """Probability of the upper component, [N] -> [N]; 0 where it is not the upper.
+
+        It never falls as the score rises, but towards a natural group on the side. With unequal variances the log ratio
+        of two densities is a parabola, which turns far outside the two means and would call the most extreme score of
+        the narrower component improbable; beyond the turn it is held.
         """
         if self.upper_mean <= self.lower_mean:
             return np.zeros(len(scores))
-        curvature = 1 / self.lower_variance - 1 / self.upper_variance
-        if curvature != 0:
-            turn = (self.lower_mean / self.lower_variance - self.upper_mean / self.upper_variance) / curvature
-            scores = np.minimum(scores, turn) if curvature < 0 else np.maximum(scores, turn)
-        ratio = (
-            math.log(self.upper_weight / (1 - self.upper_weight))
-            + _log_normal(scores, self.upper_mean, self.upper_variance)
-            - _log_normal(scores, self.lower_mean, self.lower_variance)
-        )
+        upper = _log_normal(scores, self.upper_mean, self.upper_variance)
+        ratio = self._held(scores, self.lower_mean, self.lower_variance)
+        if self.side is not None:
+            share = self.side.share
+            beside = upper - _log_normal(scores, self.side.mean, self.side.variance)
+            ratio = -np.logaddexp(math.log(1 - share) - ratio, math.log(share) - beside)
+        ratio += math.log(self.upper_weight / (1 - self.upper_weight))
         return np.asarray(1 / (1 + np.exp(-np.clip(ratio, -60, 60))))
+
+    def _held(self, scores: Floats, mean: float, variance: float) -> Floats:
+        """log of the upper density over a lower one, held beyond its turn."""
+        curvature = 1 / variance - 1 / self.upper_variance
+        if curvature != 0:
+            turn = (mean / variance - self.upper_mean / self.upper_variance) / curvature
+            scores = np.minimum(scores, turn) if curvature < 0 else np.maximum(scores, turn)
+        return _log_normal(scores, self.upper_mean, self.upper_variance) - _log_normal(scores, mean, variance)
 
     @property
     def gain(self) -> float:
@@ -92,45 +113,93 @@ def _expectation_maximisation(
 ) -> tuple[Mixture, float]:
     """The mixture, and the log-likelihood that it maximises: that of the scores and of the weighted clean ones."""
     n = len(scores)
-    weight = n / len(clean) if len(clean) else 0.0
     variance = max(float(scores.var()), 1e-12)
     floor = _VARIANCE_FLOOR * variance
     single = float(_log_normal(scores, float(scores.mean()), variance).sum())
     judged = ~np.isnan(known)
-    everyone = np.concatenate([scores, clean])
+    if len(clean):
+        return _anchored(scores, responsibility, known, clean, single, floor)
     previous = -math.inf
     for _ in range(_MAX_STEPS):
         responsibility = np.where(judged, known, responsibility)
         mass = float(np.clip(responsibility.sum(), 1.0, n - 1.0))
-        below = np.concatenate([1 - responsibility, np.full(len(clean), weight)])
-        means, variances = [], []
-        for weights, values in ((below, everyone), (responsibility, scores)):
-            total = max(float(weights.sum()), 1e-12)
-            mean = float(weights @ values) / total
-            means.append(mean)
-            variances.append(max(float(weights @ np.square(values - mean)) / total, floor))
+        means, variances = zip(*(_moments(w, scores, floor) for w in (1 - responsibility, responsibility)), strict=True)
         lower = math.log(1 - mass / n) + _log_normal(scores, means[0], variances[0])
         upper = math.log(mass / n) + _log_normal(scores, means[1], variances[1])
         both = np.logaddexp(lower, upper)
-        anchored = weight * float(_log_normal(clean, means[0], variances[0]).sum())
-        likelihood = float(both.sum()) + anchored
+        likelihood = float(both.sum())
         responsibility = np.exp(upper - both)
         if likelihood - previous < _TOLERANCE * n:
             break
         previous = likelihood
-    # Without an anchor the two are told apart by their means alone; with one, the clean images say which is which.
-    low, high = (0, 1) if means[0] <= means[1] or len(clean) else (1, 0)
+    low, high = (0, 1) if means[0] <= means[1] else (1, 0)
     found = Mixture(
         lower_mean=means[low],
         lower_variance=variances[low],
         upper_mean=means[high],
         upper_variance=variances[high],
         upper_weight=mass / n if high == 1 else 1 - mass / n,
-        log_likelihood=likelihood - anchored,
+        log_likelihood=likelihood,
         single_log_likelihood=single,
         n=n,
     )
-    return found, likelihood if means[low] < means[high] else -math.inf
+    return found, likelihood
+
+
+def _anchored(
+    scores: Floats, responsibility: Floats, known: Floats, clean: Floats, single: float, floor: float
+) -> tuple[Mixture, float]:
+    """The same with known clean scores; the lower component has two parts, in one proportion for both kinds of score.
+
+    One normal distribution cannot hold two natural groups, and would leave the upper one of them to the poison.
+    """
+    n = len(scores)
+    weight = n / len(clean)
+    judged = ~np.isnan(known)
+    everyone = np.concatenate([scores, clean])
+    # The parts start as the lower and the upper scores of the clean images.
+    aside = (everyone > np.quantile(clean, _SIDE_START)).astype(np.float64)
+    previous = -math.inf
+    for _ in range(_MAX_STEPS):
+        responsibility = np.where(judged, known, responsibility)
+        mass = float(np.clip(responsibility.sum(), 1.0, n - 1.0))
+        below = np.concatenate([1 - responsibility, np.full(len(clean), weight)])
+        share = float(np.clip((below @ aside) / below.sum(), 1e-3, 1 - 1e-3))
+        main = _moments(below * (1 - aside), everyone, floor)
+        side = _moments(below * aside, everyone, floor)
+        above = _moments(responsibility, scores, floor)
+        parts = math.log(1 - share) + _log_normal(everyone, *main), math.log(share) + _log_normal(everyone, *side)
+        lower = np.logaddexp(*parts)
+        aside = np.exp(parts[1] - lower)
+        suspected = math.log(1 - mass / n) + lower[:n]
+        upper = math.log(mass / n) + _log_normal(scores, *above)
+        both = np.logaddexp(suspected, upper)
+        anchored = weight * float(lower[n:].sum())
+        likelihood = float(both.sum()) + anchored
+        responsibility = np.exp(upper - both)
+        if likelihood - previous < _TOLERANCE * n:
+            break
+        previous = likelihood
+    if share > 0.5:
+        main, side, share = side, main, 1 - share
+    found = Mixture(
+        lower_mean=main[0],
+        lower_variance=main[1],
+        upper_mean=above[0],
+        upper_variance=above[1],
+        upper_weight=mass / n,
+        log_likelihood=likelihood - anchored,
+        single_log_likelihood=single,
+        n=n,
+        side=Side(share, *side),
+    )
+    return found, likelihood if main[0] < above[0] else -math.inf
+
+
+def _moments(weights: Floats, values: Floats, floor: float) -> tuple[float, float]:
+    total = max(float(weights.sum()), 1e-12)
+    mean = float(weights @ values) / total
+    return mean, max(float(weights @ np.square(values - mean)) / total, floor)
 
 
 def _log_normal(x: Floats, mean: float, variance: float) -> Floats:

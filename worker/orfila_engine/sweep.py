@@ -223,7 +223,8 @@ class _Searched:
         """See `SuspectGradients`."""
         cosines = self._products @ weights
         scale = np.float32(1 / np.sqrt(max(float(weights @ cosines), 1e-30)))
-        return _Direction(weights * scale, cosines * scale, self._counterparts @ weights * scale)
+        scaled = np.asarray(weights * scale, dtype=np.float32)
+        return _Direction(scaled, cosines * scale, self._counterparts @ scaled)
 
     def inner(self, one: _Direction, other: _Direction) -> float:
         """See `SuspectGradients`."""
