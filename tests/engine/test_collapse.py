@@ -227,3 +227,13 @@ def test_clean_scores_belong_to_the_lower_component() -> None:
     assert fit(x).upper_weight == pytest.approx(0.3, abs=0.02)
     assert (fit(x, clean=natural).posterior(x) > 0.5).mean() < 0.02
     assert fit(x, clean=rng.normal(0, 1, 200)).upper_weight == pytest.approx(0.3, abs=0.02)
+
+
+def test_the_posterior_is_held_beyond_a_wide_tail_of_the_clean_scores() -> None:
+    rng = np.random.default_rng(0)
+    clean = rng.standard_t(2, 300)
+    x = np.concatenate([rng.standard_t(2, 700), rng.normal(9, 0.5, 200)])
+    found = fit(x, clean=clean)
+    assert found.side is not None
+    assert found.side.variance > found.upper_variance
+    assert np.all(found.posterior(np.linspace(9, 40, 50)) > 0.9)

@@ -17,6 +17,7 @@ Floats = NDArray[np.float64]
 _UPPER_SHARES = (0.03, 0.2, 0.5)
 """Starts of the first fit: this share of the highest scores is the upper component."""
 _SIDE_START = 0.8
+"""Where known clean scores begin to count for the second part of the lower component in the first step: a quantile."""
 _MAX_STEPS = 200
 _TOLERANCE = 1e-7
 _VARIANCE_FLOOR = 1e-3
@@ -27,7 +28,7 @@ _LOG_2PI = math.log(2 * math.pi)
 
 @dataclass(frozen=True)
 class Side:
-    """A part of the lower component."""
+    """The second part of the lower component: a natural group beside the others, or their tail."""
 
     share: float
     """Of the lower component."""
@@ -49,32 +50,29 @@ class Mixture:
     single_log_likelihood: float
     """Of one normal distribution fitted to the same scores."""
     n: int
-
     side: Side | None = None
-    """A second part of the lower component, where known clean scores have two groups."""
+    """The second part of the lower component, where known clean scores anchor it."""
 
     def posterior(self, scores: Floats) -> Floats:
         """Probability of the upper component, [N] -> [N]; 0 where it is not the upper.
 
-        It never falls as the score rises, but towards a natural group on the side. With unequal variances the log ratio
-        of two densities is a parabola, which turns far outside the two means and would call the most extreme score of
-        the narrower component improbable; beyond the turn it is held.
+        It never falls as the score rises, but towards a side that lies above the upper component. With unequal
+        variances the log ratio of two densities is a parabola, which turns far outside the two means and would call the
+        most extreme score of the narrower component improbable; beyond the turn it is held.
         """
         if self.upper_mean <= self.lower_mean:
             return np.zeros(len(scores))
-        upper = _log_normal(scores, self.upper_mean, self.upper_variance)
-        ratio = self._held(scores, self.lower_mean, self.lower_variance)
+        ratio = self._ratio(scores, self.lower_mean, self.lower_variance)
         if self.side is not None:
-            share = self.side.share
-            beside = upper - _log_normal(scores, self.side.mean, self.side.variance)
+            share, beside = self.side.share, self._ratio(scores, self.side.mean, self.side.variance)
             ratio = -np.logaddexp(math.log(1 - share) - ratio, math.log(share) - beside)
         ratio += math.log(self.upper_weight / (1 - self.upper_weight))
         return np.asarray(1 / (1 + np.exp(-np.clip(ratio, -60, 60))))
 
-    def _held(self, scores: Floats, mean: float, variance: float) -> Floats:
-        """log of the upper density over a lower one, held beyond its turn."""
+    def _ratio(self, scores: Floats, mean: float, variance: float) -> Floats:
+        """log of the upper density over another one; held beyond its turn, if the other lies below."""
         curvature = 1 / variance - 1 / self.upper_variance
-        if curvature != 0:
+        if curvature != 0 and mean < self.upper_mean:
             turn = (mean / variance - self.upper_mean / self.upper_variance) / curvature
             scores = np.minimum(scores, turn) if curvature < 0 else np.maximum(scores, turn)
         return _log_normal(scores, self.upper_mean, self.upper_variance) - _log_normal(scores, mean, variance)
