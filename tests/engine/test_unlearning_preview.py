@@ -123,9 +123,9 @@ def test_effects_add_up_and_the_curve_knows_the_flagged_set(
     assert (np.diff(curve[:, 0]) <= 0).all()
     assert (np.diff(curve[:, 1]) <= 0).all()
     np.testing.assert_allclose(curve[:, 1, 0], preview.margins, rtol=1e-5)
-    np.testing.assert_allclose(curve[:, 0, 5], effects[:, truth].sum(1), rtol=1e-4)
+    np.testing.assert_allclose(curve[:, 0, 4], effects[:, truth].sum(1), rtol=1e-4)
     expected = [p.predicted_margin for p in preview.of(truth)]
-    np.testing.assert_allclose(curve[:, 1, 5], expected, atol=1.0)
+    np.testing.assert_allclose(curve[:, 1, 4], expected, atol=1.0)
 
     folder = drilled.investigation.path
     (tmp_path / "scores.parquet").write_bytes((folder / "scores.parquet").read_bytes())
