@@ -38,7 +38,7 @@ from orfila.drills.schemas import Drill, DrillCreate
 from orfila.jobs.schemas import Job, JobDetail, LogLine
 from orfila.models.schemas import ClassifierModel, ModelCard, ModelCreate, Prediction
 from orfila.projects.schemas import Project, ProjectCreate
-from orfila.remedies.schemas import Method, Remedy, RemedyCreate, RemovalSet
+from orfila.remedies.schemas import Method, Remedy, RemedyCreate, RemovalPreview, RemovalSet
 from orfila.review.schemas import ReviewProgress, VerdictItem, VerdictsPost, VerdictsPosted, VerdictValue
 from orfila.sweeps.schemas import Sweep, SweepCreate
 from orfila.uploads.schemas import Upload, UploadCreate, UploadPurpose
@@ -284,6 +284,13 @@ class Client:
         return self._get(f"/cases/{case_id}/review", ReviewProgress)
 
     # Remedies
+
+    def preview_removal(self, case_id: str, remove: RemovalSet | None = None) -> RemovalPreview:
+        """What removing some images (default: the flagged ones) is expected to do to each affected image."""
+        wanted = remove or RemovalSet(kind="flagged", threshold=None)
+        params = wanted.model_dump(exclude_none=True)
+        answer = self._send("GET", f"/api/v1/cases/{case_id}/remedies/preview", params=params)
+        return RemovalPreview.model_validate(answer.json())
 
     def repair(
         self,

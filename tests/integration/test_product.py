@@ -54,6 +54,19 @@ def test_a_case_from_upload_to_verified_repair(client: Client, calm: Case, sampl
     assert client.model(remedy.model_id).state == "ready"
 
 
+def test_a_repair_in_seconds_and_what_was_expected_of_it(client: Client, calm: Case) -> None:
+    expected = client.preview_removal(calm.id)
+    remedy = client.repair(calm.id, "influence")
+    assert expected.n_removed == remedy.n_removed
+    assert (remedy.epochs, remedy.learning_rate) == (None, None)
+    assert remedy.verification is not None
+    assert remedy.verification.settings["held_out_after"] > 0.9
+    outcome, preview = remedy.verification.affected[0], expected.affected[0]
+    assert outcome.predicted_margin == preview.predicted_margin < preview.margin
+    assert outcome.before_margin == pytest.approx(preview.margin, abs=1e-3)
+    assert outcome.after_margin < outcome.before_margin
+
+
 def test_another_question_to_a_ready_index_is_quick(client: Client, calm: Case, sample: Sample) -> None:
     times = []
     for seed in (1, 2, 3):
