@@ -14,6 +14,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from orfila_engine.architectures import ModelCard, ModelError, build, describe, load_model, names, normalise, save_model
+from orfila_engine.architectures.resnet import Projection, SmallResNet
 
 CARD = ModelCard("resnet-nano", ("cat", "dog", "cow"), (28, 28), 1, (0.3,), (0.2,))
 
@@ -208,3 +209,16 @@ def test_impossible_cards(change: dict[str, object], sentence: str) -> None:
     fields = {k: getattr(CARD, k) for k in ("architecture", "classes", "input_size", "channels", "mean", "std")}
     with pytest.raises(ValueError, match=sentence):
         ModelCard(**(fields | change))
+
+
+@pytest.mark.parametrize("c_in", [8, 16])
+def test_a_projection_is_a_strided_convolution_without_one(c_in: int) -> None:
+    """Strided 1x1 convolutions of 8 channels corrupt memory on two threads (see `Projection`)."""
+    torch.manual_seed(0)
+    projection = Projection(c_in, 2 * c_in, 2).eval()
+    strided = nn.Conv2d(c_in, 2 * c_in, 1, 2, bias=False)
+    strided.weight = projection[0].weight
+    x = torch.randn(3, c_in, 15, 15)
+    torch.testing.assert_close(projection(x), projection[1](strided(x)))
+    own = [m for m in SmallResNet(1, 10, (8, 16, 32), 1).modules() if isinstance(m, nn.Conv2d)]
+    assert not [m for m in own if m.kernel_size == (1, 1) and m.stride != (1, 1)]
