@@ -47,7 +47,7 @@ function ClassesTable({
   onPick: (label: number) => void
 }) {
   return (
-    <section className="panel" aria-label="Every class">
+    <section className="panel" aria-label="Every class" style={{ overflowX: 'auto' }}>
       <h2>
         Every class{' '}
         <HowObtained what="the evidence of a class">
@@ -221,7 +221,7 @@ function Outcome({ sweep, outcome, dataset }: { sweep: Sweep; outcome: SweepOutc
   return (
     <>
       <Headline sweep={sweep} outcome={outcome} />
-      <div className="columns" style={{ gridTemplateColumns: 'minmax(0, 1fr) minmax(0, 1fr)' }}>
+      <div className="columns" style={{ gridTemplateColumns: 'minmax(0, 3fr) minmax(0, 2fr)' }}>
         <ClassesTable
           outcome={outcome}
           classes={dataset.classes}
