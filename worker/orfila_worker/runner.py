@@ -24,6 +24,7 @@ from orfila.settings import Settings
 from orfila.storage import BlobStore, get_store
 from orfila_engine.devices import select_device
 from orfila_worker.heartbeat import Cancelled, Heartbeat
+from orfila_worker.tasks import TASKS  # here: importing them after a claim would cost its lease
 from orfila_worker.warm import Warm
 
 _log = structlog.get_logger("orfila.worker")
@@ -76,8 +77,6 @@ class Runner:
             return leases.claim(session, [queue], self._name, self._settings.lease_seconds)
 
     def _run(self, claim: Claim) -> None:
-        from orfila_worker.tasks import TASKS
-
         with self._database.reading() as session:
             job, shard = session.get_one(Job, claim.job_id), session.get_one(Shard, claim.shard_id)
             before = select(Shard).where(Shard.job_id == job.id, Shard.stage == shard.stage - 1).order_by(Shard.number)
