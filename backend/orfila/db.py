@@ -14,7 +14,7 @@ from typing import Any
 
 from sqlalchemy import JSON, DateTime, Dialect, Engine, MetaData, String, TypeDecorator, create_engine, event
 from sqlalchemy.engine.interfaces import DBAPIConnection
-from sqlalchemy.orm import DeclarativeBase, Session, mapped_column, sessionmaker
+from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sessionmaker
 from sqlalchemy.pool import ConnectionPoolEntry
 
 SQLITE_BUSY_MS = 15_000
@@ -57,6 +57,14 @@ class Base(DeclarativeBase):
         list[Any]: JSON(),
         str: String(),
     }
+
+
+class Owned:
+    """Mixin of tables of what a project holds, listed newest first; each table says the columns itself."""
+
+    id: Mapped[str]
+    project_id: Mapped[str]
+    created_at: Mapped[datetime]
 
 
 def new_id() -> str:

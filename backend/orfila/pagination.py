@@ -6,11 +6,12 @@ import base64
 import binascii
 import json
 from datetime import datetime
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
 from sqlalchemy import Select, tuple_
-from sqlalchemy.orm import Mapped, Session
+from sqlalchemy.orm import Session
 
+from orfila.db import Owned
 from orfila.errors import BadRequest
 
 
@@ -38,19 +39,12 @@ def _bad() -> BadRequest:
     return BadRequest("The cursor is not one that this list gave; start again without it.", code="bad_cursor")
 
 
-class Dated(Protocol):
-    """A row with an id and the moment it was made."""
-
-    id: Mapped[str]
-    created_at: Mapped[datetime]
-
-
-DatedRow = TypeVar("DatedRow", bound=Dated)
+OwnedRow = TypeVar("OwnedRow", bound=Owned)
 
 
 def newest_first(
-    session: Session, query: Select[DatedRow], row: type[DatedRow], cursor: str | None, limit: int
-) -> tuple[list[DatedRow], str | None]:
+    session: Session, query: Select[OwnedRow], row: type[OwnedRow], cursor: str | None, limit: int
+) -> tuple[list[OwnedRow], str | None]:
     """One page of a query for rows of a table, newest first, and the cursor of the next page (None on the last)."""
     if cursor is not None:
         at, last = decode_cursor(cursor, (str, str))

@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from orfila.db import Base, id_column, now
+from orfila.db import Base, Owned, id_column, now
 
 
-class Case(Base):
+class Case(Owned, Base):
     """An investigation of one or several affected images with one symptom."""
 
     __tablename__ = "cases"

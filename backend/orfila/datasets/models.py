@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from orfila.db import Base, id_column, now
+from orfila.db import Base, Owned, id_column, now
 
 
-class Dataset(Base):
+class Dataset(Owned, Base):
     """An immutable data set version. A cleansed one shares its parent's files and names what was removed."""
 
     __tablename__ = "datasets"

@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from orfila.db import Base, id_column, now
+from orfila.db import Base, Owned, id_column, now
 
 
-class Drill(Base):
+class Drill(Owned, Base):
     """A known poison planted in a copy of a clean data set, to measure what an investigation finds of it."""
 
     __tablename__ = "drills"

@@ -10,10 +10,10 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, Integer, String, UniqueConstraint
 from sqlalchemy.orm import Mapped, mapped_column
 
-from orfila.db import Base, id_column, now
+from orfila.db import Base, Owned, id_column, now
 
 
-class Job(Base):
+class Job(Owned, Base):
     """Work outside the request: stages of shards, run one stage after the other."""
 
     __tablename__ = "jobs"

@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from orfila.db import Base, id_column, now
+from orfila.db import Base, Owned, id_column, now
 
 
-class ClassifierModel(Base):
+class ClassifierModel(Owned, Base):
     """A trained classifier: weights as a safetensors blob, its card, and what the check found."""
 
     __tablename__ = "models"

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol, TypeVar
+from typing import TypeVar
 
 from sqlalchemy import ColumnElement, select
-from sqlalchemy.orm import Mapped, Session
+from sqlalchemy.orm import Session
 
+from orfila.db import Owned
 from orfila.identity.subject import Subject
-from orfila.pagination import Dated, newest_first
+from orfila.pagination import newest_first
 from orfila.projects.access import require
 from orfila.schema_base import Page
-
-
-class Owned(Dated, Protocol):
-    """A row that belongs to a project."""
-
-    project_id: Mapped[str]
-
 
 Row = TypeVar("Row", bound=Owned)
 Body = TypeVar("Body")

@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 from orfila.audit.service import record
 from orfila.cases.models import Case
 from orfila.datasets.models import Dataset
+from orfila.db import Owned
 from orfila.drills.models import Drill
 from orfila.errors import NotFound, Unprocessable
 from orfila.identity.models import User
@@ -15,7 +16,6 @@ from orfila.identity.subject import Subject
 from orfila.models.models import ClassifierModel
 from orfila.projects import schemas
 from orfila.projects.access import ROLES, readable_projects, require
-from orfila.projects.listing import Owned
 from orfila.projects.models import Membership, Project
 from orfila.sweeps.models import Sweep
 

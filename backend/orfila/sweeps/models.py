@@ -6,10 +6,10 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from orfila.db import Base, id_column, now
+from orfila.db import Base, Owned, id_column, now
 
 
-class Sweep(Base):
+class Sweep(Owned, Base):
     """A scan of every class of a model's training data for poison, without any affected image."""
 
     __tablename__ = "sweeps"
