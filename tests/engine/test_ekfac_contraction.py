@@ -38,6 +38,8 @@ KINDS: dict[str, Callable[[], nn.Module]] = MODELS | {
     "windows": Windows,
     "tall kernel": conv(6, 7, (3, 1)),  # type: ignore[arg-type]
     "tall kernel, padded": conv(6, 6, (4, 2), padding=(1, 2), dilation=(2, 1), groups=2),  # type: ignore[arg-type]
+    "one by one, strided": conv(6, 7, 1, stride=2),
+    "one by one, strided unevenly, grouped": conv(6, 6, 1, stride=(3, 2), padding=1, groups=2),  # type: ignore[arg-type]
     "wide padding": conv(6, 7, (3, 2), padding=(4, 3)),  # type: ignore[arg-type]
 }
 

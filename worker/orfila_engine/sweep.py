@@ -224,7 +224,7 @@ class _Searched:
         cosines = self._products @ weights
         scale = np.float32(1 / np.sqrt(max(float(weights @ cosines), 1e-30)))
         scaled = np.asarray(weights * scale, dtype=np.float32)
-        return _Direction(scaled, cosines * scale, self._counterparts @ scaled)
+        return _Direction(scaled, np.asarray(cosines * scale, dtype=np.float32), self._counterparts @ scaled)
 
     def inner(self, one: _Direction, other: _Direction) -> float:
         """See `SuspectGradients`."""

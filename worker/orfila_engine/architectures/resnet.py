@@ -22,7 +22,7 @@ class Projection(nn.Sequential):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, c_in, H, W] -> [N, c_out, H / stride, W / stride]."""
-        out: Tensor = super().forward(x[:, :, :: self.stride, :: self.stride])
+        out: Tensor = super().forward(x[:, :, :: self.stride, :: self.stride])  # type: ignore[no-untyped-call]
         return out
 
 

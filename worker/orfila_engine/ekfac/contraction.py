@@ -142,9 +142,12 @@ class Contraction:
         if not isinstance(layer, nn.Conv2d):
             a, rows = x.reshape(-1, x.shape[-1]), b.reshape(-1, b.shape[-1])
             return self.pack(rows.T @ a, rows.sum(0))
-        padded = self._pad(x)
+        padded, stride = self._pad(x), layer.stride
+        if layer.kernel_size == (1, 1):
+            # oneDNN's weight gradient of a strided 1x1 convolution corrupts memory (see `resnet.Projection`).
+            padded, stride = padded[:, :, :: stride[0], :: stride[1]], (1, 1)
         weight = conv2d_weight(  # type: ignore[no-untyped-call]
-            padded, layer.weight.shape, b, layer.stride, (0, 0), layer.dilation, layer.groups
+            padded, layer.weight.shape, b, stride, (0, 0), layer.dilation, layer.groups
         )
         return self.pack(weight, b.sum((0, 2, 3)))
 
