@@ -224,7 +224,11 @@ class _Searched:
         cosines = self._products @ weights
         scale = np.float32(1 / np.sqrt(max(float(weights @ cosines), 1e-30)))
         scaled = np.asarray(weights * scale, dtype=np.float32)
-        return _Direction(scaled, np.asarray(cosines * scale, dtype=np.float32), self._counterparts @ scaled)
+        return _Direction(
+            scaled,
+            np.asarray(cosines * scale, dtype=np.float32),
+            np.asarray(self._counterparts @ scaled, dtype=np.float32),
+        )
 
     def inner(self, one: _Direction, other: _Direction) -> float:
         """See `SuspectGradients`."""
