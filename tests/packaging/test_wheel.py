@@ -31,7 +31,7 @@ def test_the_packages_and_migrations_are_inside(wheel: zipfile.ZipFile) -> None:
         "orfila/app.py",
         "orfila/migrations/env.py",
         "orfila/migrations/script.py.mako",
-        "orfila_engine/fingerprint.py",
+        "orfila_engine/fingerprint/__init__.py",
         "orfila_worker/runner.py",
     ):
         assert wanted in names
