@@ -1,7 +1,9 @@
 // Entry of the browser application.
 import '@mantine/core/styles.css'
 import '@mantine/notifications/styles.css'
-import './app/styles.css'
+import './app/styles/shell.css'
+import './app/styles/data.css'
+import './app/styles/controls.css'
 import { MantineProvider } from '@mantine/core'
 import { Notifications } from '@mantine/notifications'
 import { QueryClientProvider } from '@tanstack/react-query'

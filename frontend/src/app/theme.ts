@@ -1,4 +1,4 @@
-// The look: calm, dense, exact. Neutral greys, one accent; colours with a meaning live in styles.css as variables.
+// The look: calm, dense, exact. Neutral greys, one accent; colours with a meaning live in styles/shell.css as variables.
 import { createTheme, type MantineColorsTuple } from '@mantine/core'
 
 const accent: MantineColorsTuple = [

@@ -135,7 +135,9 @@ function Form({ projectId, attacks, datasets }: { projectId: string; attacks: At
   const architectures = useQuery(q.architectures()).data ?? []
   const set = (change: Partial<typeof search>) =>
     void navigate({ search: (old) => compact({ ...old, ...change }), replace: true, resetScroll: false })
-  const dataset = datasets.find((d) => d.id === search.dataset) ?? datasets[0]
+  // The largest: small sets beside it hold triggered pictures, as a rule.
+  const largest = datasets.reduce((best, d) => (d.n_train > best.n_train ? d : best), datasets[0])
+  const dataset = datasets.find((d) => d.id === search.dataset) ?? largest
   const attack = attacks.find((a) => a.name === search.attack) ?? attacks[0]
   const small = Math.max(dataset.width ?? 0, dataset.height ?? 0) <= 28
   const [values, setValues] = useState<Values>({})

@@ -77,7 +77,7 @@ function ClassesTable({
                   className="tab"
                   aria-pressed={c.label === picked}
                   onClick={() => onPick(c.label)}
-                  style={{ fontWeight: c.label === picked ? 600 : undefined }}
+                  style={{ fontWeight: c.label === picked ? 600 : undefined, padding: 0, textAlign: 'left' }}
                 >
                   {className(classes, c.label)}
                 </button>
@@ -221,7 +221,7 @@ function Outcome({ sweep, outcome, dataset }: { sweep: Sweep; outcome: SweepOutc
   return (
     <>
       <Headline sweep={sweep} outcome={outcome} />
-      <div className="columns" style={{ gridTemplateColumns: 'minmax(0, 3fr) minmax(0, 2fr)' }}>
+      <div className="columns" style={{ gridTemplateColumns: 'minmax(min-content, 3fr) minmax(0, 2fr)' }}>
         <ClassesTable
           outcome={outcome}
           classes={dataset.classes}

@@ -51,7 +51,8 @@ function NewSweep({ projectId }: { projectId: string }) {
   const navigate = useNavigate({ from: '/p/$projectId/sweeps' })
   const queries = useQueryClient()
   const models = useQuery(q.models(projectId)).data?.items.filter((m) => m.state === 'ready') ?? []
-  const model = models.find((m) => m.id === search.model) ?? models[0]
+  // A model that a repair made is the least likely to be searched.
+  const model = models.find((m) => m.id === search.model) ?? models.find((m) => m.remedy_id === null) ?? models[0]
   const start = useMutation({
     mutationFn: (modelId: string) =>
       body(
