@@ -11,6 +11,7 @@ from typing import Any
 
 from sqlalchemy.orm import Session
 
+from orfila import runs
 from orfila.cases import service as cases
 from orfila.cases.models import Case
 from orfila.comparisons import service as comparisons
@@ -37,6 +38,7 @@ from orfila.models import service as models
 from orfila.models.models import ClassifierModel
 from orfila.remedies import service as remedies
 from orfila.remedies.models import Remedy
+from orfila.runs import Run
 from orfila.storage import BlobStore
 from orfila.sweeps import service as sweeps
 from orfila.sweeps.models import Sweep
@@ -131,50 +133,45 @@ class _Remedy(Outcome):
         remedies.restarted(session, session.get_one(Remedy, job.subject_id))
 
 
-class _Drill(Outcome):
-    def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
-        drills.succeeded(session, store, session.get_one(Drill, job.subject_id), DrillResult.model_validate(result))
+class _Run(Outcome):
+    """Of drills, sweeps and comparisons, which differ in what they make of a result."""
+
+    @abstractmethod
+    def run(self, session: Session, job: Job) -> Run:
+        """The row that the job is about."""
 
     def failed(self, session: Session, job: Job, sentence: str) -> None:
-        drills.failed(session, session.get_one(Drill, job.subject_id), sentence)
+        runs.failed(session, self.run(session, job), sentence)
 
     def cancelled(self, session: Session, job: Job) -> None:
-        drills.cancelled(session, session.get_one(Drill, job.subject_id))
+        runs.cancelled(session, self.run(session, job))
 
     def restarted(self, session: Session, job: Job) -> None:
-        drills.restarted(session, session.get_one(Drill, job.subject_id))
+        runs.restarted(session, self.run(session, job))
 
 
-class _Sweep(Outcome):
+class _Drill(_Run):
+    def run(self, session: Session, job: Job) -> Drill:
+        return session.get_one(Drill, job.subject_id)
+
     def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
-        sweeps.succeeded(session, session.get_one(Sweep, job.subject_id), SweepResult.model_validate(result))
-
-    def failed(self, session: Session, job: Job, sentence: str) -> None:
-        sweeps.failed(session, session.get_one(Sweep, job.subject_id), sentence)
-
-    def cancelled(self, session: Session, job: Job) -> None:
-        sweeps.cancelled(session, session.get_one(Sweep, job.subject_id))
-
-    def restarted(self, session: Session, job: Job) -> None:
-        sweeps.restarted(session, session.get_one(Sweep, job.subject_id))
+        drills.succeeded(session, store, self.run(session, job), DrillResult.model_validate(result))
 
 
-class _Compare(Outcome):
+class _Sweep(_Run):
+    def run(self, session: Session, job: Job) -> Sweep:
+        return session.get_one(Sweep, job.subject_id)
+
     def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
-        comparisons.succeeded(session, self._comparison(session, job), CompareResult.model_validate(result))
+        sweeps.succeeded(session, self.run(session, job), SweepResult.model_validate(result))
 
-    def failed(self, session: Session, job: Job, sentence: str) -> None:
-        comparisons.failed(session, self._comparison(session, job), sentence)
 
-    def cancelled(self, session: Session, job: Job) -> None:
-        comparisons.cancelled(session, self._comparison(session, job))
-
-    def restarted(self, session: Session, job: Job) -> None:
-        comparisons.restarted(session, self._comparison(session, job))
-
-    @staticmethod
-    def _comparison(session: Session, job: Job) -> Comparison:
+class _Compare(_Run):
+    def run(self, session: Session, job: Job) -> Comparison:
         return session.get_one(Comparison, job.spec["comparison_id"])
+
+    def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
+        comparisons.succeeded(session, self.run(session, job), CompareResult.model_validate(result))
 
 
 OUTCOMES: dict[str, Outcome] = {

@@ -1,11 +1,13 @@
 """What every request and response body shares: strict input, and reading from SQLAlchemy rows."""
 
 from datetime import datetime
-from typing import Annotated, Generic, TypeVar
+from typing import Annotated, Generic, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field, PlainSerializer
 
 Item = TypeVar("Item")
+RunState = Literal["running", "finished", "failed", "cancelled"]
+MAX_NAME = 120
 
 Timestamp = Annotated[datetime, PlainSerializer(lambda t: t.isoformat(timespec="milliseconds"), return_type=str)]
 """A moment in UTC, ISO 8601."""
@@ -43,3 +45,8 @@ class Problem(Response):
     detail: str = Field(description="One sentence that says what is wrong and what to do.")
     instance: str | None = Field(None, description="The id of this request, to quote in a report.")
     errors: list[dict[str, str]] | None = Field(None, description="For a rejected body: each field and why.")
+
+
+def short_name(name: str) -> str:
+    """A name that the system makes up, no longer than one that a person may give."""
+    return name if len(name) <= MAX_NAME else name[: MAX_NAME - 1] + "\u2026"

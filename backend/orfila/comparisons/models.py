@@ -7,10 +7,13 @@ from sqlalchemy import JSON, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from orfila.db import Base, id_column, now
+from orfila.runs import Run
 
 
-class Comparison(Base):
+class Comparison(Run, Base):
     """What other detectors flag for the affected images of a case."""
+
+    KIND = "comparison"
 
     __tablename__ = "comparisons"
 
@@ -25,3 +28,8 @@ class Comparison(Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     files: Mapped[dict[str, Any]] = mapped_column(default=dict)
     outcome: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+
+    @property
+    def of_case(self) -> str | None:
+        """See `Run`."""
+        return self.case_id

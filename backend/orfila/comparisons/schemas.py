@@ -5,9 +5,8 @@ from typing import Literal
 from pydantic import Field
 
 from orfila.cases.schemas import Estimate
-from orfila.schema_base import Request, Response, Timestamp
+from orfila.schema_base import Request, Response, RunState, Timestamp
 
-ComparisonState = Literal["running", "finished", "failed", "cancelled"]
 Basis = Literal["truth", "verdicts", "none"]
 
 
@@ -55,7 +54,7 @@ class Comparison(Response):
     id: str
     case_id: str
     detectors: list[str]
-    state: ComparisonState
+    state: RunState
     error: str | None
     job_id: str | None
     created_by: str

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from orfila import columns
+from orfila import columns, runs
 from orfila.audit.service import record
 from orfila.cases import findings
 from orfila.cases import service as cases
@@ -23,7 +22,6 @@ from orfila.datasets.models import Dataset
 from orfila.db import new_id
 from orfila.drills import service as drills
 from orfila.errors import Conflict
-from orfila.events import publish
 from orfila.identity.models import User
 from orfila.identity.subject import Subject
 from orfila.jobs import service as jobs
@@ -101,7 +99,7 @@ def create(
         session, subject.name, "comparison.started", "comparison", comparison.id, case.project_id,
         {"detectors": comparison.detectors}, case_id=case.id,
     )  # fmt: skip
-    _tell(session, comparison)
+    runs.tell(session, comparison)
     return described(session, store, comparison)
 
 
@@ -109,23 +107,7 @@ def succeeded(session: Session, comparison: Comparison, result: CompareResult) -
     """Every detector has answered, or said why it cannot."""
     comparison.files = dict(result.files)
     comparison.outcome = result.summary
-    _end(session, comparison, "finished", None)
-
-
-def failed(session: Session, comparison: Comparison, sentence: str) -> None:
-    """The comparison failed."""
-    _end(session, comparison, "failed", sentence)
-
-
-def cancelled(session: Session, comparison: Comparison) -> None:
-    """Somebody stopped it."""
-    _end(session, comparison, "cancelled", None)
-
-
-def restarted(session: Session, comparison: Comparison) -> None:
-    """Its job runs again."""
-    comparison.state, comparison.error = "running", None
-    _tell(session, comparison)
+    runs.finished(session, comparison)
 
 
 def file_of(comparison: Comparison, name: str) -> str:
@@ -227,18 +209,3 @@ def _interval(hits: int, n: int, what: str) -> Estimate:
         return Estimate(value=None, low=None, high=None, method="No verdict says anything of it yet.")
     low, high = estimates.wilson(hits, n)
     return Estimate(value=hits / n, low=low, high=high, method=f"{hits:,} of {n:,} {what} (Wilson interval).")
-
-
-def _end(session: Session, comparison: Comparison, state: schemas.ComparisonState, error: str | None) -> None:
-    comparison.state, comparison.error = state, error
-    detail: dict[str, Any] = {"state": state} | ({"error": error} if error else {})
-    record(
-        session, "worker", "comparison.ended", "comparison", comparison.id, comparison.project_id, detail,
-        case_id=comparison.case_id,
-    )  # fmt: skip
-    _tell(session, comparison)
-
-
-def _tell(session: Session, comparison: Comparison) -> None:
-    payload = {"kind": "comparison", "id": comparison.id, "case_id": comparison.case_id, "state": comparison.state}
-    publish(session, "comparison", payload, comparison.project_id)

@@ -6,11 +6,14 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from orfila.db import Base, Owned, id_column, now
+from orfila.db import Base, id_column, now
+from orfila.runs import Run
 
 
-class Drill(Owned, Base):
+class Drill(Run, Base):
     """A known poison planted in a copy of a clean data set, to measure what an investigation finds of it."""
+
+    KIND = "drill"
 
     __tablename__ = "drills"
     __table_args__ = (Index("ix_drills_project_id", "project_id", "created_at"),)

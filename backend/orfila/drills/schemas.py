@@ -5,9 +5,8 @@ from typing import Literal
 from pydantic import Field
 
 from orfila.cases.schemas import EvidenceLevel, Strictness
-from orfila.schema_base import Request, Response, Timestamp
+from orfila.schema_base import Request, Response, RunState, Timestamp
 
-DrillState = Literal["running", "finished", "failed", "cancelled"]
 OptionValue = int | float | bool
 
 
@@ -108,7 +107,7 @@ class Drill(Response):
     project_id: str
     dataset_id: str
     name: str
-    state: DrillState
+    state: RunState
     error: str | None
     job_id: str | None
     created_by: str

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 from sqlalchemy import select
 from sqlalchemy.orm import Session
 
-from orfila import columns
+from orfila import columns, runs
 from orfila.audit.service import record
 from orfila.datasets import service as datasets
 from orfila.datasets.models import Dataset
@@ -17,7 +15,6 @@ from orfila.db import new_id
 from orfila.drills import attacks, schemas
 from orfila.drills.models import Drill
 from orfila.errors import Conflict, Unprocessable
-from orfila.events import publish
 from orfila.identity.models import User
 from orfila.identity.subject import Subject
 from orfila.indexes import service as indexes
@@ -27,7 +24,7 @@ from orfila.models import architectures
 from orfila.models import service as models
 from orfila.projects.access import Permission, require, require_of
 from orfila.projects.listing import page_of
-from orfila.schema_base import Page
+from orfila.schema_base import Page, short_name
 from orfila.storage import BlobStore
 
 
@@ -76,7 +73,7 @@ def create(session: Session, subject: Subject, project_id: str, body: schemas.Dr
         session, subject.name, "drill.started", "drill", drill.id, project_id,
         body.model_dump(exclude={"name"}) | {"data_digest": dataset.digest},
     )  # fmt: skip
-    _tell(session, drill)
+    runs.tell(session, drill)
     return described(session, drill)
 
 
@@ -101,18 +98,18 @@ def succeeded(session: Session, store: BlobStore, drill: Drill, result: DrillRes
     source = session.get_one(Dataset, drill.dataset_id)
     made_of = f"{source.name} with {drill.attack}"
     poisoned = datasets.add_made(
-        session, project_id=drill.project_id, name=_short(made_of), result=result.poisoned, drill_id=drill.id,
+        session, project_id=drill.project_id, name=short_name(made_of), result=result.poisoned, drill_id=drill.id,
         created_by=drill.created_by,
     )  # fmt: skip
     if result.triggered is not None:
         drill.triggered_dataset_id = datasets.add_made(
-            session, project_id=drill.project_id, name=_short(f"{drill.attack} trigger on {source.name}"),
+            session, project_id=drill.project_id, name=short_name(f"{drill.attack} trigger on {source.name}"),
             result=result.triggered, drill_id=drill.id, created_by=drill.created_by,
         ).id  # fmt: skip
     model = models.add_made(
         session,
         poisoned,
-        name=_short(f"{drill.architecture} on {made_of}"),
+        name=short_name(f"{drill.architecture} on {made_of}"),
         sha256=result.weights,
         check=result.check,
         created_by=drill.created_by,
@@ -122,23 +119,7 @@ def succeeded(session: Session, store: BlobStore, drill: Drill, result: DrillRes
     drill.poisoned_dataset_id, drill.model_id = poisoned.id, model.id
     drill.truth = result.truth
     drill.outcome = result.outcome.model_dump(mode="json")
-    _end(session, drill, "finished", None)
-
-
-def failed(session: Session, drill: Drill, sentence: str) -> None:
-    """The drill failed."""
-    _end(session, drill, "failed", sentence)
-
-
-def cancelled(session: Session, drill: Drill) -> None:
-    """Somebody stopped it."""
-    _end(session, drill, "cancelled", None)
-
-
-def restarted(session: Session, drill: Drill) -> None:
-    """Its job runs again."""
-    drill.state, drill.error = "running", None
-    _tell(session, drill)
+    runs.finished(session, drill, model=model.id, dataset=poisoned.id, truth=drill.truth)
 
 
 def outcome_of(session: Session, subject: Subject, drill_id: str) -> schemas.DrillOutcome:
@@ -160,20 +141,3 @@ def described(session: Session, drill: Drill) -> schemas.Drill:
     """A drill as clients see it."""
     fields = {name: getattr(drill, name) for name in schemas.Drill.model_fields if name != "created_by"}
     return schemas.Drill.model_validate(fields | {"created_by": session.get_one(User, drill.created_by).name})
-
-
-def _end(session: Session, drill: Drill, state: schemas.DrillState, error: str | None) -> None:
-    drill.state, drill.error = state, error
-    detail: dict[str, Any] = {"state": state} | ({"error": error} if error else {})
-    if drill.model_id is not None:
-        detail |= {"model": drill.model_id, "dataset": drill.poisoned_dataset_id, "truth": drill.truth}
-    record(session, "worker", "drill.ended", "drill", drill.id, drill.project_id, detail)
-    _tell(session, drill)
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 120 else name[:119] + "\u2026"
-
-
-def _tell(session: Session, drill: Drill) -> None:
-    publish(session, "drill", {"kind": "drill", "id": drill.id, "state": drill.state}, drill.project_id)

@@ -33,6 +33,7 @@ from orfila.projects.access import Permission, require_of
 from orfila.remedies import schemas
 from orfila.remedies.models import Remedy
 from orfila.review import repository as verdicts
+from orfila.schema_base import short_name
 from orfila.storage import BlobStore
 
 
@@ -196,12 +197,12 @@ def succeeded(session: Session, store: BlobStore, remedy: Remedy, result: Remedy
     model = session.get_one(ClassifierModel, case.model_id)
     cleansed = datasets.ensure_cleansed(
         session, store, parent, remedy.removed, remedy.created_by, "worker",
-        name=_short(f"{parent.name} without {remedy.n_removed:,} (case {case.number})"),
+        name=short_name(f"{parent.name} without {remedy.n_removed:,} (case {case.number})"),
     )  # fmt: skip
     repaired = models.add_made(
         session,
         cleansed,
-        name=_short(f"{model.name} repaired by {remedy.method.upper()} (case {case.number})"),
+        name=short_name(f"{model.name} repaired by {remedy.method.upper()} (case {case.number})"),
         sha256=result.weights,
         check=result.check,
         remedy_id=remedy.id,
@@ -271,10 +272,6 @@ def _npy(indices: NDArray[np.int32]) -> bytes:
     out = io.BytesIO()
     np.save(out, indices, allow_pickle=False)
     return out.getvalue()
-
-
-def _short(name: str) -> str:
-    return name if len(name) <= 120 else name[:119] + "\u2026"
 
 
 def _tell(session: Session, remedy: Remedy) -> None:

@@ -6,11 +6,14 @@ from typing import Any
 from sqlalchemy import JSON, ForeignKey, Index, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from orfila.db import Base, Owned, id_column, now
+from orfila.db import Base, id_column, now
+from orfila.runs import Run
 
 
-class Sweep(Owned, Base):
+class Sweep(Run, Base):
     """A scan of every class of a model's training data for poison, without any affected image."""
+
+    KIND = "sweep"
 
     __tablename__ = "sweeps"
     __table_args__ = (Index("ix_sweeps_project_id", "project_id", "created_at"),)

@@ -1,13 +1,9 @@
 """Bodies of sweeps: every class of a model's training data is looked at, without any affected image."""
 
-from typing import Literal
-
 from pydantic import Field
 
 from orfila.cases.schemas import EvidenceLevel, Strictness
-from orfila.schema_base import Request, Response, Timestamp
-
-SweepState = Literal["running", "finished", "failed", "cancelled"]
+from orfila.schema_base import Request, Response, RunState, Timestamp
 
 
 class SweepCreate(Request):
@@ -48,7 +44,7 @@ class Sweep(Response):
     project_id: str
     model_id: str
     dataset_id: str
-    state: SweepState
+    state: RunState
     error: str | None
     job_id: str | None
     created_by: str

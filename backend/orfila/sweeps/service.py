@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from sqlalchemy.orm import Session
 
-from orfila import columns
+from orfila import columns, runs
 from orfila.audit.service import record
 from orfila.datasets.models import Dataset
 from orfila.db import new_id
 from orfila.errors import Conflict, NotFound, Unprocessable
-from orfila.events import publish
 from orfila.identity.models import User
 from orfila.identity.subject import Subject
 from orfila.indexes import service as indexes
@@ -88,7 +85,7 @@ def create(
         session, subject.name, "sweep.started", "sweep", sweep.id, project_id,
         {"model": model.id, "model_sha256": model.sha256, "data_digest": dataset.digest},
     )  # fmt: skip
-    _tell(session, sweep)
+    runs.tell(session, sweep)
     return described(session, sweep)
 
 
@@ -96,23 +93,7 @@ def succeeded(session: Session, sweep: Sweep, result: SweepResult) -> None:
     """Every class was looked at."""
     sweep.files = dict(result.files)
     sweep.outcome = result.outcome.model_dump(mode="json")
-    _end(session, sweep, "finished", None)
-
-
-def failed(session: Session, sweep: Sweep, sentence: str) -> None:
-    """The sweep, or the index that it needs, failed."""
-    _end(session, sweep, "failed", sentence)
-
-
-def cancelled(session: Session, sweep: Sweep) -> None:
-    """Somebody stopped it."""
-    _end(session, sweep, "cancelled", None)
-
-
-def restarted(session: Session, sweep: Sweep) -> None:
-    """Its job runs again."""
-    sweep.state, sweep.error = "running", None
-    _tell(session, sweep)
+    runs.finished(session, sweep, accused=[c.label for c in result.outcome.classes if c.accused])
 
 
 def outcome_of(session: Session, subject: Subject, sweep_id: str) -> tuple[schemas.SweepOutcome, list[str]]:
@@ -137,16 +118,3 @@ def described(session: Session, sweep: Sweep) -> schemas.Sweep:
     """A sweep as clients see it."""
     fields = {name: getattr(sweep, name) for name in schemas.Sweep.model_fields if name != "created_by"}
     return schemas.Sweep.model_validate(fields | {"created_by": session.get_one(User, sweep.created_by).name})
-
-
-def _end(session: Session, sweep: Sweep, state: schemas.SweepState, error: str | None) -> None:
-    sweep.state, sweep.error = state, error
-    detail: dict[str, Any] = {"state": state} | ({"error": error} if error else {})
-    if sweep.outcome is not None:
-        detail["accused"] = [c["label"] for c in sweep.outcome["classes"] if c["accused"]]
-    record(session, "worker", "sweep.ended", "sweep", sweep.id, sweep.project_id, detail)
-    _tell(session, sweep)
-
-
-def _tell(session: Session, sweep: Sweep) -> None:
-    publish(session, "sweep", {"kind": "sweep", "id": sweep.id, "state": sweep.state}, sweep.project_id)
