@@ -12,8 +12,6 @@ from benchmarks.pieces import Piece, Place
 from benchmarks.plan import FULL, QUICK
 from orfila_engine import attacks, detectors
 
-pytestmark = pytest.mark.timeout(900)  # about a minute on two quiet cores
-
 
 @pytest.fixture(scope="module")
 def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:

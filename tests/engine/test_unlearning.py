@@ -107,6 +107,10 @@ def test_distillation_chooses_its_rate_unless_told(drilled: DrillResult, method:
     options = {"recipe": recipe, "epochs": 1, "device": "cpu"}
     chosen = unlearn(method, model, card, drilled.packed, range(5), **options)  # type: ignore[arg-type]
     assert chosen.learning_rate in [pytest.approx(0.1 * share) for share in RATES]
+    wild = options | {"recipe": Recipe(epochs=4, learning_rate=30.0, augment=False)}
+    tamed = unlearn(method, model, card, drilled.packed, range(5), **wild)  # type: ignore[arg-type]
+    assert tamed.learning_rate is not None
+    assert tamed.learning_rate < 30, "a rate that destroys what the model knows is not taken"
     told = unlearn(method, model, card, drilled.packed, range(5), learning_rate=0.03, **options)  # type: ignore[arg-type]
     assert (told.learning_rate, told.epochs) == (0.03, 1)
 

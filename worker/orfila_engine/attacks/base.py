@@ -7,6 +7,7 @@ An attack is a pure function of (images, labels, seed): the same inputs plant th
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Protocol
@@ -165,15 +166,15 @@ class PoisonSettings:
         return np.asarray(np.sort(free[:count]), dtype=np.int64)
 
 
-class TriggerAttack(PoisonSettings):
+class TriggerAttack(PoisonSettings, ABC):
     """An attack that puts one trigger on some training images and, unless clean-label, gives them the target label."""
 
     clean_label: ClassVar[bool] = False
     """Poison only images that carry the target label already."""
 
+    @abstractmethod
     def pattern(self, shape: tuple[int, int, int], rng: np.random.Generator) -> Callable[[Images], Images]:
         """The trigger for images of a shape [H, W, C]."""
-        raise NotImplementedError
 
     def plant(self, images: Images, labels: Labels, n_classes: int, seed: int) -> Planted:
         """Choose and change training images. Raises ValueError when the classes hold too few for the rate."""

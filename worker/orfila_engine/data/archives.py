@@ -136,6 +136,7 @@ def _zip(source: Path, max_entry_bytes: int) -> Iterator[Entry]:
                 if len(data) != info.file_size:
                     raise DataError(f"{name!r} is not as large as the archive says; pack it again")
                 yield Entry(name, data)
+    # zipfile raises NotImplementedError for a compression that it does not know.
     except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError) as error:
         raise DataError(f"{source.name} is damaged or uses an unknown compression ({error}); pack it again") from error
     except Exception as error:

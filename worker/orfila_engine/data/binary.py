@@ -112,7 +112,7 @@ def _first_names(path: Path) -> list[str]:
             with tarfile.open(path, "r:*") as members:
                 return [member.name for member in islice(members, _MARKER_WITHIN)]
     except (zipfile.BadZipFile, tarfile.TarError, OSError, EOFError, NotImplementedError):
-        pass
+        pass  # NotImplementedError: a compression that zipfile does not know
     return []
 
 

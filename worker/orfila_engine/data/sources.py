@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import zipfile
+from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,15 +45,15 @@ class Unused:
     reason: str
 
 
-class Source:
+class Source(ABC):
     """Labelled pictures that can be read more than once."""
 
     classes: tuple[str, ...] | None = None
     """Names in label order where the format gives them, else None: the sorted folder names."""
 
+    @abstractmethod
     def read(self) -> Iterator[Picture | Unused]:
         """Every file, in a fixed order."""
-        raise NotImplementedError
 
 
 class ClassFolders(Source):
