@@ -1,4 +1,4 @@
-"""A drill in real Chromium: plant a poison, open its case, compare detectors on it, see the expected effect, repair."""
+"""A drill in real Chromium: plant a poison, open its case, compare detectors on it, repair, sweep its model."""
 
 from __future__ import annotations
 
@@ -64,4 +64,15 @@ def test_a_person_drills_compares_and_repairs_within_seconds(server: Server, sam
     remedies = page.get_by_role("region", name="Remedies of this case")
     expect(remedies.get_by_role("row").filter(has_text="selective")).to_contain_text("0.0 %")
     check_accessible(watched, "repair, dark")
+
+    page.get_by_role("link", name=re.compile("^Sweeps")).click()
+    page.get_by_role("button", name="Start sweep").focus()
+    page.keyboard.press("Enter")
+    classes = page.get_by_role("region", name="Every class")
+    expect(classes.get_by_role("row")).to_have_count(11, timeout=JOB_MS)
+    assert classes.evaluate("panel => panel.scrollWidth <= panel.clientWidth"), "no column is cut off"
+    classes.get_by_role("button").last.focus()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("region", name="Flagged images of the class")).to_contain_text("Flagged in 9")
+    check_accessible(watched, "sweep, dark")
     assert watched.complaints == []

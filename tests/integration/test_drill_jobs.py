@@ -96,3 +96,20 @@ def test_a_case_on_a_drill_needs_no_new_index_and_says_what_the_drill_said(clien
     assert ours.n_flagged == ours.n_shared == case.finding.n_flagged
     assert ours.precision.value == drill.outcome.collapse_rule.precision
     assert all(row.error == "" for row in compared.rows)
+
+
+def test_a_sweep_accuses_no_class_but_the_poisoned_one(client: Client, drill: Drill) -> None:
+    assert drill.model_id is not None
+    sweep = client.sweep(drill.project_id, drill.model_id)
+    assert (sweep.state, sweep.error) == ("finished", None)
+    assert sweep.outcome is not None
+    classes = sweep.outcome.classes
+    assert [c.label for c in classes] == list(range(10))
+    assert sum(c.n_images for c in classes) == sweep.outcome.n_train == 1_500
+    assert {c.label for c in classes if c.accused} <= {7}
+    most = min(classes, key=lambda c: (c.p_value, -c.statistic))
+    assert most.label == 7
+    # 30 test images of the label are too few to accuse on; the group itself is seen, and that they have no part in it.
+    assert most.evidence in ("weak evidence", "poisoning found")
+    assert most.share_suspects == pytest.approx(60 / most.n_images, abs=0.03)
+    assert most.share_counterparts < 0.05

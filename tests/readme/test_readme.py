@@ -58,6 +58,12 @@ def test_commands_without_a_server_run_one_after_the_other(tmp_path: Path) -> No
     proof = json.loads((tmp_path / "fixed.verification.json").read_text())
     assert proof["affected"][0]["healed"]
     assert (tmp_path / "retrained.safetensors").is_file()
+    swept = json.loads((tmp_path / "swept" / "sweep.json").read_text())["classes"]
+    target = json.loads((tmp_path / "case" / "summary.json").read_text())["predicted"]
+    assert min(swept, key=lambda c: (c["evidence"]["p_value"], -c["evidence"]["statistic"]))["label"] == target
+    assert {c["label"] for c in swept if c["accused"]} <= {target}
+    rows = {r["detector"]: r for r in json.loads((tmp_path / "compared" / "comparison.json").read_text())["rows"]}
+    assert min(rows["collapse"]["label"][k] for k in ("precision", "recall")) >= 0.9
 
 
 @pytest.mark.parametrize("command", [c for c in commands("Running it") if not c.startswith("orfila up")])
