@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from pathlib import Path
 from typing import Any
 
 from benchmarks.cases import Case
@@ -39,13 +38,3 @@ def run(case: Case, settings: dict[str, dict[str, Any]]) -> dict[str, Any]:
         "shared_seconds": result.shared_seconds,
         "flagged": {name: answer.flagged.tolist() for name, answer in result.answers.items()},
     }
-
-
-def flagged_by(result: dict[str, Any], detector: str) -> list[int]:
-    """What a detector flagged, from the stored result of a case; empty when the case gave none."""
-    return list(result.get("flagged", {}).get(detector, []))
-
-
-def path_of(folder: Path, case: str) -> Path:
-    """Where the result of a case is stored."""
-    return folder / f"detection {case}.json"

@@ -40,7 +40,6 @@ from orfila_engine.training import train
 ARCHITECTURE = "resnet20-cifar"
 TARGETS = {"resnet20-cifar": 1.0, "resnet18-cifar": 0.8}
 """At most this many epochs for an index."""
-N_IMAGES = 10_000
 N_B = 50
 
 

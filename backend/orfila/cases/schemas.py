@@ -210,15 +210,6 @@ class QueryShift(Response):
     shift: float
 
 
-class Neighbour(Response):
-    """A training image with a similar gradient fingerprint."""
-
-    index: int
-    name: str
-    label: int
-    similarity: float = Field(description="Cosine of the fingerprints.")
-
-
 class Evidence(Response):
     """Why one training image is, or is not, flagged."""
 
