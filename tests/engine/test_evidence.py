@@ -1,5 +1,9 @@
 """The evidence test: who counts as a reference, and what is needed for each answer."""
 
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
@@ -9,8 +13,10 @@ from orfila_engine.architectures import ModelCard, load_model
 from orfila_engine.collapse import Collapse, collapse
 from orfila_engine.data import PackedDataset
 from orfila_engine.drill import DrillResult
+from orfila_engine.evaluation import evaluate
 from orfila_engine.evidence import Calibration, Reference, calibration_of, judge, units
 from orfila_engine.fingerprint import FingerprintIndex
+from orfila_engine.investigation import affected_from_test, investigate
 from orfila_engine.suspects import FingerprintSuspects, Vector
 
 D = 48
@@ -101,7 +107,8 @@ def test_few_counterparts_give_weak_evidence_at_most() -> None:
     against = reference(5, 0)
     evidence = judge(found(against), against, affected(8))
     assert evidence.share_counterparts is None
-    assert evidence.verdict == "weak evidence"
+    assert (evidence.verdict, evidence.level) == ("weak evidence", "none")
+    assert evidence.p_value == evidence.p_image, "a number that was measured, not one that was chosen"
 
 
 def test_a_sweep_asks_about_the_group_alone() -> None:
@@ -131,6 +138,30 @@ def test_references_are_test_images_and_are_kept(
     less = made.without(made.stranger_indices[:3].tolist())
     assert len(less.strangers) == len(less.stranger_indices) == 196
     assert np.array_equal(less.counterparts, made.counterparts)
+
+
+def test_other_triggered_test_images_are_no_ordinary_reference(
+    drilled: DrillResult, model: tuple[nn.Module, ModelCard], tmp_path: Path
+) -> None:
+    """Test images that wrongly receive the same label may carry the same trigger, and then lie as far along."""
+    packed, planted = drilled.packed, drilled.planted
+    victims = planted.victims(packed.test[1])
+    marked = np.array(packed.pixels)
+    marked[packed.n_train + victims] = planted.trigger(marked[packed.n_train + victims])
+    spread = replace(packed, pixels=marked)
+    index = FingerprintIndex.open(shutil.copytree(drilled.path / "index", tmp_path / "index"), "cpu")
+    for kept in index.path.glob("evidence-*"):
+        kept.unlink()
+    made = Calibration(index, spread, *model).of(int(planted.target))
+    fooled = evaluate(*model, marked[made.stranger_indices], spread.labels[made.stranger_indices], device="cpu")
+    assert len(made.strangers) == 199
+    assert not (fooled.predicted == planted.target).any()
+    outcome = evaluate(*model, marked[packed.n_train + victims], packed.test[1][victims], device="cpu")
+    caught = victims[outcome.predicted == planted.target]
+    assert len(caught) >= 10
+    asked = affected_from_test(spread, packed.n_train + int(caught[0]))
+    found = investigate(index, spread, *model, [asked], out_dir=tmp_path / "case")
+    assert found.summary["evidence"]["p_image"] <= 0.01
 
 
 def test_too_few_test_images_are_a_sentence(

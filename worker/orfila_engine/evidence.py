@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 from collections.abc import Collection
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Literal
 
 import numpy as np
@@ -28,7 +29,7 @@ from orfila_engine.architectures import ModelCard
 from orfila_engine.collapse import MIN_COUNTERPARTS, Collapse
 from orfila_engine.data import PackedDataset
 from orfila_engine.engines import Store
-from orfila_engine.evaluation import to_tensor
+from orfila_engine.evaluation import evaluate, to_tensor
 from orfila_engine.progress import Progress, quiet
 from orfila_engine.questions import Suspects
 from orfila_engine.suspects import Vector
@@ -41,6 +42,8 @@ COMMON = 0.5
 N_STRANGERS = 199
 """The smallest p-value of an image is then 1 in 200."""
 MAX_COUNTERPARTS = 400
+MAX_SAMPLE = 2_000
+"""Test images that the strangers of every label are drawn from."""
 MIN_REFERENCE = 30
 """Test images that a data set must have."""
 _PREPARED_CLASSES = 20
@@ -57,9 +60,9 @@ class Evidence:
     level: Level
     """"strict" for p <= .01, "usual" for p <= .05, "none" where poisoning is not found."""
     p_value: float
-    """The larger of the two below."""
+    """The larger of the two below; of the second alone where the first cannot be told."""
     p_group: float
-    """That the group is natural."""
+    """That the group is natural; 1 where there are too few counterparts to tell."""
     p_image: float | None
     """That an ordinary image belongs to it as clearly; None where there is no affected image (sweep)."""
     statistic: float
@@ -80,7 +83,11 @@ class Reference:
     counterparts: Vector
     """[T, D] images of the label (for suspects of every label: of all), each with its true label."""
     strangers: Vector
-    """[R, D] images of other labels, each as if it received this one."""
+    """[R, D] images of other labels, each as if it received this one.
+
+    None that does receive it: the trigger may be on several test images, and each of them lies as far along the
+    poison's direction as the affected image (ten of them made a p-value of .25 of a planted poison, decision 7).
+    """
     stranger_indices: NDArray[np.int64]
     """[R] `index` of each."""
 
@@ -130,13 +137,23 @@ class Calibration:
             )
         same = counterpart_rows(labels, label, self.suspects)
         rng = np.random.default_rng([label, len(labels)])
-        other = np.sort(rng.permutation(np.flatnonzero(labels != label))[:N_STRANGERS])
+        rows, predicted = self._sample
+        ordinary = rows[(labels[rows] != label) & (predicted != label)]
+        other = np.sort(rng.permutation(ordinary)[:N_STRANGERS])
         given = np.full(len(other), label, dtype=np.int64)
         return Reference(
             counterparts=self._units(pixels[same], labels[same]),
             strangers=self._units(pixels[other], given),
             stranger_indices=self.packed.n_train + other,
         )
+
+    @cached_property
+    def _sample(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of test images to draw strangers from, and the label that the model gives each."""
+        pixels, labels = self.packed.test
+        rows = np.sort(np.random.default_rng(len(labels)).permutation(len(labels))[:MAX_SAMPLE])
+        found = evaluate(self.model, self.card, pixels[rows], labels[rows], device="cpu")
+        return rows, found.predicted
 
     def _units(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Vector:
         if len(labels) == 0:
@@ -175,18 +192,22 @@ def judge(result: Collapse[Vector], reference: Reference, own: Vector | None = N
 
     own: [A, D] gradients of the affected images with the label that they received; their mean cosine counts.
 
-    With too few counterparts for the first question, the answer is at most "weak evidence".
+    With too few counterparts for the first question the p-value is that of the second alone, and the answer is at most
+    "weak evidence".
     """
     upper = result.mixture is not None and not result.is_majority
     share = float((result.posterior > 0.5).mean()) if upper else 0.0
     natural, among = p_group(result)
     p_image = None if own is None else _p_image(units(own), reference, result.direction)
-    p = max(natural, p_image or 0.0)
-    if among is None and p_image is not None and upper:
-        p = max(p_image, FOUND_P + 1e-9)
     if share == 0:
         p = 1.0
+    elif among is None and p_image is not None:
+        p = p_image
+    else:
+        p = max(natural, p_image or 0.0)
     verdict, level = answer(p)
+    if among is None and verdict == "poisoning found":
+        verdict, level = "weak evidence", "none"
     return Evidence(
         verdict=verdict,
         level=level,

@@ -108,7 +108,9 @@ class Finding(Response):
     sentence: str
     evidence: EvidenceLevel
     level: Strictness | None = Field(None, description="How strictly it was found; null in findings of version 0.1.")
-    p_value: float = Field(description="The larger of `p_group` and `p_image`.")
+    p_value: float = Field(
+        description="The larger of `p_group` and `p_image`; `p_image` alone where `share_counterparts` is null."
+    )
     p_group: float | None = Field(None, description="That the flagged images are a natural group of their class.")
     p_image: float | None = Field(None, description="That an ordinary image belongs to the group as clearly.")
     statistic: float = Field(

@@ -45,7 +45,9 @@ function EvidenceNotes({ finding }: { finding: Finding }) {
         </p>
       )}
       <p style={{ margin: '8px 0 0' }}>
-        The larger one counts. Strict: at most .01; poisoning found: at most .05; weak evidence: at most .2.
+        {typeof finding.share_counterparts === 'number'
+          ? 'The larger one counts. Strict: at most .01; poisoning found: at most .05; weak evidence: at most .2.'
+          : 'Too few test images have this label to tell the first, so that the second counts, as weak evidence at most.'}
       </p>
     </>
   )
