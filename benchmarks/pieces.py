@@ -133,8 +133,8 @@ def run(todo: Sequence[Piece], place: Place, *, jobs: int, threads: int, say: Ca
         for variable in _THREAD_VARIABLES:
             os.environ[variable] = str(os.cpu_count() or 1 if alone else threads)
         if alone:
-            # The Makefile lets waiting threads sleep, since tests share the cores. A plain epoch then takes twice as long,
-            # and every ratio to it would flatter us.
+            # The Makefile lets waiting threads sleep, since tests share the cores. A plain epoch then takes twice as
+            # long, and every ratio to it would flatter us.
             os.environ.pop("OMP_WAIT_POLICY", None)
         context = multiprocessing.get_context("spawn")
         with ProcessPoolExecutor(1 if alone else jobs, mp_context=context) as pool:

@@ -83,7 +83,7 @@ class Reference:
     counterparts: Vector
     """[T, D] images of the label (for suspects of every label: of all), each with its true label."""
     strangers: Vector
-    """[R, D] images of other labels, each as if it received this one.
+    """[R, D] images of other labels, each as if it received this one; with few of them no p-value is small.
 
     None that does receive it: the trigger may be on several test images, and each of them lies as far along the
     poison's direction as the affected image (ten of them made a p-value of .25 of a planted poison, decision 7).
@@ -142,8 +142,8 @@ class Calibration:
         other = np.sort(rng.permutation(ordinary)[:N_STRANGERS])
         given = np.full(len(other), label, dtype=np.int64)
         return Reference(
-            counterparts=self._units(pixels[same], labels[same]),
-            strangers=self._units(pixels[other], given),
+            counterparts=self._units(pixels, same, labels[same]),
+            strangers=self._units(pixels, other, given),
             stranger_indices=self.packed.n_train + other,
         )
 
@@ -155,11 +155,13 @@ class Calibration:
         found = evaluate(self.model, self.card, pixels[rows], labels[rows], device="cpu")
         return rows, found.predicted
 
-    def _units(self, pixels: NDArray[np.uint8], labels: NDArray[np.int64]) -> Vector:
-        if len(labels) == 0:
-            return np.empty((0, 1), dtype=np.float32)
-        rows = self.store.query(self.model, self.card, to_tensor(pixels), torch.from_numpy(np.array(labels)))
-        return units(rows)
+    def _units(self, pixels: NDArray[np.uint8], rows: NDArray[np.int64], labels: NDArray[np.int64]) -> Vector:
+        """[m, D] of test images given labels [m]; m is 0 where no test image has the label, or all receive it."""
+        if len(rows) == 0:
+            # Rows of the store's length, so that products with a direction hold for none as well.
+            return self._units(pixels, np.zeros(1, dtype=np.int64), np.zeros(1, dtype=np.int64))[:0]
+        found = self.store.query(self.model, self.card, to_tensor(pixels[rows]), torch.from_numpy(np.array(labels)))
+        return units(found)
 
 
 def counterpart_rows(labels: NDArray[np.int64], label: int, suspects: Suspects) -> NDArray[np.int64]:

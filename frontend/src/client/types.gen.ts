@@ -1467,7 +1467,7 @@ export type Finding = {
     /**
      * P Value
      *
-     * The larger of `p_group` and `p_image`.
+     * The larger of `p_group` and `p_image`; `p_image` alone where `share_counterparts` is null.
      */
     p_value: number;
     /**
