@@ -7,7 +7,14 @@ import pytest
 from numpy.typing import NDArray
 from sklearn.mixture import GaussianMixture
 
-from orfila_engine.collapse import collapse, paper_rule, query_direction
+from orfila_engine.collapse import (
+    FLAG_POSTERIOR,
+    LEAST_POSTERIOR,
+    collapse,
+    flag_threshold,
+    paper_rule,
+    query_direction,
+)
 from orfila_engine.mixture import fit
 from orfila_engine.suspects import FingerprintSuspects
 
@@ -125,6 +132,17 @@ def test_the_paper_rule_counts() -> None:
     assert flagged.tolist() == [True, True, False, False]
     assert paper_rule(shifts, n_tolerate=2)[1].tolist() == [True, True, True, False]
     assert paper_rule(shifts, threshold=-2)[0].tolist() == [0, 0, 0, 0]
+
+
+def test_borderline_images_are_flagged_where_hardly_any_flagged_image_is_clean() -> None:
+    def threshold(*posteriors: float) -> float:
+        return flag_threshold(np.array(posteriors, dtype=np.float32))
+
+    assert threshold(*[1.0] * 100, 0.6, 0.55, 0.4) == LEAST_POSTERIOR
+    assert threshold(*[1.0] * 60, 0.6, 0.55, 0.4) == pytest.approx(0.55), "one more would make .85 of 62 clean"
+    assert threshold(*[0.95] * 20, 0.6) == FLAG_POSTERIOR, "each of them is likely poison, .05 of them are not"
+    assert threshold(0.3, 0.2) == FLAG_POSTERIOR
+    assert threshold() == FLAG_POSTERIOR
 
 
 def test_a_majority_on_top_is_the_class_itself_and_nobody_is_called_poison() -> None:

@@ -23,6 +23,11 @@ from orfila_engine.suspects import Direction, SuspectGradients, Vector, unit
 
 N_REFINEMENTS = 6
 FLAG_POSTERIOR = 0.9
+"""An image with a greater posterior is flagged."""
+LEAST_POSTERIOR = 0.5
+"""Nor is one with a smaller posterior; in between `flag_threshold` decides."""
+FALSE_SHARE = 0.01
+"""Of the flagged images, expected to be clean at most, if images of less than FLAG_POSTERIOR are to be flagged."""
 N_TOLERATE = 1
 MIN_SUSPECTS = 10
 """Fewer scores than this hold no two components worth telling apart."""
@@ -52,6 +57,16 @@ class Collapse(Generic[Direction]):
     """None when there are too few suspects."""
     counterparts: Vector | None
     """[T] probability that each counterpart is of the poison's kind; None without counterparts."""
+
+    @property
+    def threshold(self) -> float:
+        """Posterior above which a suspect is flagged."""
+        return flag_threshold(self.posterior)
+
+    @property
+    def flagged(self) -> NDArray[np.bool_]:
+        """[S] the automatic set."""
+        return np.asarray(self.posterior > self.threshold)
 
     @property
     def statistic(self) -> float:
@@ -137,6 +152,22 @@ def collapse(
         # Nobody is called poison without a verdict.
         return replace(found, posterior=np.nan_to_num(known).astype(np.float32))
     return found
+
+
+def flag_threshold(posterior: Vector) -> float:
+    """Posterior above which images are flagged, from all posteriors [S].
+
+    FLAG_POSTERIOR, or less where the flagged images stand apart so clearly that more of them can be had for next to
+    nothing: down to LEAST_POSTERIOR, while the share of clean images expected among the flagged (the mean of 1 -
+    posterior, a Bayesian false discovery rate: Newton 2004, doi 10.1093/biostatistics/5.2.155) is at most FALSE_SHARE.
+    """
+    likely = np.sort(posterior[posterior > LEAST_POSTERIOR].astype(np.float64))[::-1]
+    expected = np.cumsum(1 - likely) / np.arange(1, len(likely) + 1)
+    n_flagged = int((expected <= FALSE_SHARE).sum())  # `expected` never falls
+    if n_flagged == 0:
+        return FLAG_POSTERIOR
+    below = float(likely[n_flagged]) if n_flagged < len(likely) else LEAST_POSTERIOR
+    return min(FLAG_POSTERIOR, below)
 
 
 def paper_rule(

@@ -26,7 +26,6 @@ from torch import nn
 from orfila_engine.architectures import ModelCard
 from orfila_engine.caveats import few_suspects, kept_training_accuracy, unindexed, untrained
 from orfila_engine.collapse import (
-    FLAG_POSTERIOR,
     N_REFINEMENTS,
     N_TOLERATE,
     Collapse,
@@ -281,7 +280,7 @@ def _score(
             "collapse_score": score.astype(np.float32),
             "posterior": posterior,
             "suspect": suspect,
-            "flagged": posterior > FLAG_POSTERIOR if rule == "collapse" else flagged_paper,
+            "flagged": posterior > result.threshold if rule == "collapse" else flagged_paper,
             "flagged_paper": flagged_paper,
         },
     )
@@ -358,7 +357,7 @@ def _summary(
         "n_suspects": len(result.suspects),
         "n_flagged": n_flagged,
         "n_flagged_paper": int(scores.columns["flagged_paper"].sum()),
-        "threshold": FLAG_POSTERIOR,
+        "threshold": result.threshold,
         "precision": asdict(estimate_precision(result.posterior, flags)),
         "recall": asdict(estimate_recall(result.posterior, flags)),
         "affected": [

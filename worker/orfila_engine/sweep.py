@@ -27,7 +27,7 @@ from scipy.linalg import eigh
 from torch import nn
 
 from orfila_engine.architectures import ModelCard
-from orfila_engine.collapse import FLAG_POSTERIOR, MIN_COUNTERPARTS, MIN_SUSPECTS, collapse
+from orfila_engine.collapse import MIN_COUNTERPARTS, MIN_SUSPECTS, collapse
 from orfila_engine.data import PackedDataset
 from orfila_engine.engines import Store
 from orfila_engine.evidence import Calibration, Evidence, Reference, answer, judge, p_group
@@ -163,7 +163,7 @@ def _search(store: Store, reference: Reference, rows: NDArray[np.int64], label: 
     finding = replace(nothing, evidence=evidence)
     if not finding.accused:
         return finding
-    members = np.flatnonzero(result.posterior > FLAG_POSTERIOR)
+    members = np.flatnonzero(result.flagged)
     members = members[np.lexsort((-result.score[members], -result.posterior[members]))]
     return replace(
         finding,

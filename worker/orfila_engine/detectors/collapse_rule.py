@@ -7,7 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 
-from orfila_engine.collapse import FLAG_POSTERIOR, collapse, query_direction
+from orfila_engine.collapse import collapse, query_direction
 from orfila_engine.detectors.base import Detected, DetectorInput, Need, detected
 from orfila_engine.evidence import Calibration
 from orfila_engine.questions import Suspects, suspects_of
@@ -18,9 +18,8 @@ _BELOW = -2.0
 
 @dataclass(frozen=True)
 class CollapseRule:
-    """Suspects are the images that carry the affected label; flagged at a posterior above .9."""
+    """Suspects are the images that carry the affected label; flagged above `collapse.flag_threshold`."""
 
-    threshold: float = FLAG_POSTERIOR
     suspects: Suspects = "label"
 
     name: ClassVar[str] = "collapse"
@@ -38,7 +37,7 @@ class CollapseRule:
         scores = np.full(evidence.n, _BELOW, dtype=np.float32)
         scores[result.suspects] = result.score
         flags = np.zeros(evidence.n, dtype=bool)
-        flags[result.suspects] = result.posterior > self.threshold
+        flags[result.suspects] = result.flagged
         return detected(scores, flags, "label" if self.suspects == "label" else "all classes")
 
 
