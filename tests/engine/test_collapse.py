@@ -139,7 +139,7 @@ def test_borderline_images_are_flagged_where_hardly_any_flagged_image_is_clean()
         return flag_threshold(np.array(posteriors, dtype=np.float32))
 
     assert threshold(*[1.0] * 100, 0.6, 0.55, 0.4) == LEAST_POSTERIOR
-    assert threshold(*[1.0] * 60, 0.6, 0.55, 0.4) == pytest.approx(0.55), "one more would make .85 of 62 clean"
+    assert threshold(*[1.0] * 60, 0.6, 0.55, 0.4) == pytest.approx(0.575), "one more would make .85 of 62 clean"
     assert threshold(*[0.95] * 20, 0.6) == FLAG_POSTERIOR, "each of them is likely poison, .05 of them are not"
     assert threshold(0.3, 0.2) == FLAG_POSTERIOR
     assert threshold() == FLAG_POSTERIOR

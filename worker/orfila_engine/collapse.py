@@ -166,8 +166,10 @@ def flag_threshold(posterior: Vector) -> float:
     n_flagged = int((expected <= FALSE_SHARE).sum())  # `expected` never falls
     if n_flagged == 0:
         return FLAG_POSTERIOR
-    below = float(likely[n_flagged]) if n_flagged < len(likely) else LEAST_POSTERIOR
-    return min(FLAG_POSTERIOR, below)
+    if n_flagged == len(likely):
+        return LEAST_POSTERIOR
+    # Between two posteriors, so that rounding on the way to a browser changes nobody's side.
+    return min(FLAG_POSTERIOR, float(likely[n_flagged - 1] + likely[n_flagged]) / 2)
 
 
 def paper_rule(

@@ -180,10 +180,12 @@ def _provenance(summary: dict[str, Any]) -> str:
     prose = (
         "Delta-Influence (arXiv 2411.13731): the affected image is transformed until its link to the poison breaks; "
         "the influence of poisoned training images on it collapses. A mixture of two normal distributions over the "
-        f"suspects' collapse scores gives each a posterior; above {summary['threshold']} it is flagged. Estimated "
-        "precision and recall follow from the posteriors; nobody has judged these images yet. The p-value compares "
-        "the evidence statistic (gain in BIC for each suspect, times the alignment of the refined with the first "
-        f"direction), here {evidence['statistic']:.3f}, with that of {evidence['n_reference']} ordinary test images."
+        f"suspects' collapse scores gives each a posterior; above {summary['threshold']:.2f} it is flagged. "
+        "Estimated precision and recall follow from the posteriors; nobody has judged these images yet. The p-value is "
+        "the larger of two. Is the group one of the training data alone? "
+        f"p = {evidence['p_group']:.2g}: so few of {evidence['n_counterparts']} test images with the same label belong "
+        f"to it. Does the affected image belong to it? p = {evidence['p_image']:.2g}: so few of "
+        f"{evidence['n_reference']} ordinary test images lie as far along its direction."
     )
     blocks = [_table("Parameters", summary["parameters"]), _table("Digests (SHA-256)", summary["digests"])]
     blocks += [_table("Seconds", summary["seconds"]), _table("Versions", summary["versions"])]

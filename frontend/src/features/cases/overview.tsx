@@ -71,7 +71,7 @@ function FindingPanel({ item, finding }: { item: Case; finding: Finding }) {
             <>
               Flagged{' '}
               <HowObtained what="the flagged set">
-                Suspects whose posterior probability of being poison is above {finding.threshold}. The paper's rule
+                Suspects whose posterior probability of being poison is above {finding.threshold.toFixed(2)}. The paper's rule
                 would flag {count(finding.n_flagged_paper)}.
               </HowObtained>
             </>
