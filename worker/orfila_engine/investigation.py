@@ -5,11 +5,10 @@ The command line and the worker call `investigate`; the API and the report read 
 
 from __future__ import annotations
 
-import csv
 import json
 import shutil
 import time
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
@@ -17,8 +16,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import torch
 from numpy.typing import NDArray
 from torch import nn
@@ -36,12 +33,13 @@ from orfila_engine.collapse import (
 from orfila_engine.data import PackedDataset
 from orfila_engine.data.images import decode, to_pixels
 from orfila_engine.engines import FingerprintEngine, InfluenceEngine
-from orfila_engine.estimates import estimate_precision, estimate_recall
 from orfila_engine.evaluation import Evaluation, evaluate
 from orfila_engine.evidence import Calibration, Evidence, counterpart_rows, judge
+from orfila_engine.finding import counted, ranked, write_flagged, write_scores
 from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.progress import Progress, part, quiet
 from orfila_engine.questions import Asked, Suspects, ask, suspects_of
+from orfila_engine.suspects import Vector
 from orfila_engine.training import check_fit
 
 Rule = Literal["collapse", "paper"]
@@ -99,8 +97,6 @@ def investigate(
     n_b: int = 50,
     seed: int = 0,
     suspects: Suspects = "label",
-    confirmed_poison: Collection[int] = (),
-    confirmed_clean: Collection[int] = (),
     calibration: Calibration | None = None,
     progress: Progress = quiet,
 ) -> Investigation:
@@ -108,18 +104,12 @@ def investigate(
 
     engine: of this model and these training images; an index stands for itself as an engine.
     rule: which rule decides `flagged`; the scores of both are written.
-    confirmed_poison, confirmed_clean: reviewers' verdicts by `index`, see `collapse`.
     calibration: of the evidence test; by default the one kept beside the engine's store, made now if it is missing.
 
     Raises ValueError when data, model and engine do not belong together, when an affected image is classified right, or
     when several affected images receive different labels.
     """
-    check_fit(card, packed)
-    engine = FingerprintEngine(engine, model, card) if isinstance(engine, FingerprintIndex) else engine
-    if engine.n != packed.n_train:
-        raise ValueError(f"the index holds {engine.n} training images, the data set {packed.n_train}; build it again")
-    if engine.meta["data"] not in ("", packed.digest):
-        raise ValueError("the index was built from another data set; build it for this one, or open the right one")
+    engine = as_engine(engine, packed, model, card)
     clock = _Clock()
     predictions = predict_affected(model, card, affected)
     predicted = one_symptom(predictions, affected, card)
@@ -135,42 +125,28 @@ def investigate(
     ]
     clock.lap("queries")
     progress("scoring training images", 0.6)
-    rows = suspects_of(packed.train[1], predicted, suspects)
-    decide = partial(collapse, confirmed_poison=confirmed_poison, confirmed_clean=confirmed_clean)
-    same = counterpart_rows(packed.test[1], predicted, suspects)
-    # The test images' gradients are rows of the store, so the evidence is weighed there, whichever engine ranks.
-    in_store = decide(
-        engine.store.suspects(rows),
-        query_direction([a.fingerprints for a in asked]),
-        counterparts=reference.cosines,
+    in_store, result = explain(
+        engine, packed, asked, predicted, suspects, reference.cosines, progress=part(progress, 0.6, 0.7)
     )
     evidence = judge(in_store, reference, np.stack([a.fingerprints[0] for a in asked]))
-    result = (
-        in_store
-        if isinstance(engine, FingerprintEngine)
-        else decide(
-            engine.suspects(rows, part(progress, 0.6, 0.7)),
-            engine.direction(asked),
-            counterparts=engine.counterparts(packed.test[0][same], packed.test[1][same]),
-        )
-    )
     clock.lap("collapse")
     scores = _score(engine, asked, result, rule, part(progress, 0.7, 0.9))
     clock.lap("influences")
     progress("writing the result", 0.9)
-    flagged = _ranked(scores)
+    flagged = ranked(scores.columns)
     summary = _summary(
-        engine, packed, card, affected, predictions, evidence, result, scores, len(flagged),
-        rule=rule, n_b=n_b, seed=seed, suspects=suspects, n_confirmed=len(confirmed_poison) + len(confirmed_clean),
+        engine, packed, card, affected, predictions, evidence, result, scores, rule=rule, n_b=n_b, seed=seed,
+        suspects=suspects,
     )  # fmt: skip
-    summary |= _caveats(engine, packed, model, card, len(rows), predicted)
+    summary |= _caveats(engine, packed, model, card, len(result.suspects), predicted)
 
     writing = out_dir.with_name(out_dir.name + ".part")
     shutil.rmtree(writing, ignore_errors=True)
     writing.mkdir(parents=True)
-    _write_scores(writing, packed, scores)
+    write_scores(writing / "scores.parquet", packed, scores.columns)
+    np.save(writing / "shifts.npy", scores.shifts[0] if len(scores.shifts) == 1 else scores.shifts)
     _write_queries(writing, asked, summary["affected"])
-    _write_flagged(writing, packed, scores, flagged)
+    write_flagged(writing / "flagged.csv", packed, scores.columns)
     clock.lap("writing")
     summary["seconds"] = clock.laps
     (writing / "summary.json").write_text(json.dumps(summary, indent=1))
@@ -178,6 +154,52 @@ def investigate(
     writing.rename(out_dir)
     progress("investigated", 1.0)
     return Investigation(out_dir, summary, flagged)
+
+
+def explain(
+    engine: InfluenceEngine[Any],
+    packed: PackedDataset,
+    asked: Sequence[Asked],
+    predicted: int,
+    suspects: Suspects,
+    counterparts: Callable[[Vector], Vector],
+    *,
+    poison: Collection[int] = (),
+    clean: Collection[int] = (),
+    progress: Progress = quiet,
+) -> tuple[Collapse[Vector], Collapse[Any]]:
+    """The collapse rule as the engine's store sees it, for the evidence test, and as the engine itself does.
+
+    They are one and the same for a fingerprint index. counterparts: those of the reference, in the store's rows.
+    poison, clean: reviewers' verdicts by `index`, see `collapse`.
+    """
+    rows = suspects_of(packed.train[1], predicted, suspects)
+    decide = partial(collapse, confirmed_poison=poison, confirmed_clean=clean)
+    # The test images' gradients are rows of the store, so the evidence is weighed there, whichever engine ranks.
+    direction = query_direction([a.fingerprints for a in asked])
+    in_store = decide(engine.store.suspects(rows), direction, counterparts=counterparts)
+    if isinstance(engine, FingerprintEngine):
+        return in_store, in_store
+    same = counterpart_rows(packed.test[1], predicted, suspects)
+    exact = decide(
+        engine.suspects(rows, progress),
+        engine.direction(asked),
+        counterparts=engine.counterparts(packed.test[0][same], packed.test[1][same]),
+    )
+    return in_store, exact
+
+
+def as_engine(
+    engine: InfluenceEngine[Any] | FingerprintIndex, packed: PackedDataset, model: nn.Module, card: ModelCard
+) -> InfluenceEngine[Any]:
+    """An index stands for itself as an engine. Raises ValueError when data, model and engine do not belong together."""
+    check_fit(card, packed)
+    made = FingerprintEngine(engine, model, card) if isinstance(engine, FingerprintIndex) else engine
+    if made.n != packed.n_train:
+        raise ValueError(f"the index holds {made.n} training images, the data set {packed.n_train}; build it again")
+    if made.meta["data"] not in ("", packed.digest):
+        raise ValueError("the index was built from another data set; build it for this one, or open the right one")
+    return made
 
 
 def _caveats(
@@ -286,28 +308,6 @@ def _score(
     )
 
 
-def _ranked(scores: _Scores) -> NDArray[np.int64]:
-    """`index` of the flagged images, the surest first."""
-    columns = scores.columns
-    flagged = np.flatnonzero(columns["flagged"])
-    order = np.lexsort((-columns["collapse_score"][flagged], -columns["posterior"][flagged]))
-    return np.asarray(flagged[order], dtype=np.int64)
-
-
-def _write_scores(folder: Path, packed: PackedDataset, scores: _Scores) -> None:
-    n = packed.n_train
-    table = pa.table(
-        {
-            "index": pa.array(np.arange(n, dtype=np.int32)),
-            "name": pa.array(packed.names[:n], pa.string()),
-            "label": pa.array(packed.labels[:n].astype(np.int32)),
-        }
-        | {name: pa.array(column) for name, column in scores.columns.items()}
-    )
-    pq.write_table(table, folder / "scores.parquet", compression="zstd", compression_level=1)
-    np.save(folder / "shifts.npy", scores.shifts[0] if len(scores.shifts) == 1 else scores.shifts)
-
-
 def _write_queries(folder: Path, asked: Sequence[Asked], affected: Sequence[dict[str, Any]]) -> None:
     np.save(folder / "query_images.npy", np.stack([a.images for a in asked]))
     described = [
@@ -316,16 +316,6 @@ def _write_queries(folder: Path, asked: Sequence[Asked], affected: Sequence[dict
         for image, a in zip(affected, asked, strict=True)
     ]
     (folder / "queries.json").write_text(json.dumps(described, indent=1))
-
-
-def _write_flagged(folder: Path, packed: PackedDataset, scores: _Scores, flagged: NDArray[np.int64]) -> None:
-    with (folder / "flagged.csv").open("w", newline="") as file:
-        writer = csv.writer(file)
-        writer.writerow(["path", "index", "label", "score", "posterior"])
-        for i in flagged.tolist():
-            score, posterior = scores.columns["collapse_score"][i], scores.columns["posterior"][i]
-            label = packed.classes[int(packed.labels[i])]
-            writer.writerow([packed.names[i], i, label, f"{score:.6f}", f"{posterior:.6f}"])
 
 
 def _summary(
@@ -337,29 +327,22 @@ def _summary(
     evidence: Evidence,
     result: Collapse[Any],
     scores: _Scores,
-    n_flagged: int,
     *,
     rule: Rule,
     n_b: int,
     seed: int,
     suspects: Suspects,
-    n_confirmed: int,
 ) -> dict[str, Any]:
     predicted = int(predictions.predicted[0])
-    flags = scores.columns["flagged"][result.suspects]
-    return {
+    return counted(scores.columns, evidence, card.classes[predicted]) | {
         "format": "orfila-investigation/1",
-        "sentence": sentence(evidence, n_flagged, packed.n_train, len(result.suspects), card.classes[predicted]),
         "predicted": predicted,
         "predicted_name": card.classes[predicted],
         "evidence": asdict(evidence),
         "n_train": packed.n_train,
         "n_suspects": len(result.suspects),
-        "n_flagged": n_flagged,
         "n_flagged_paper": int(scores.columns["flagged_paper"].sum()),
         "threshold": result.threshold,
-        "precision": asdict(estimate_precision(result.posterior, flags)),
-        "recall": asdict(estimate_recall(result.posterior, flags)),
         "affected": [
             {
                 "number": number,
@@ -382,24 +365,9 @@ def _summary(
             "n_refinements": N_REFINEMENTS,
             "seed": seed,
             "suspects": suspects,
-            "n_confirmed": n_confirmed,
+            "n_confirmed": 0,
             "dimension": engine.dimension,
         },
         "digests": {"data": packed.digest, "model": engine.meta["model"]},
         "versions": {"orfila": version("orfila"), "torch": torch.__version__, "numpy": np.__version__},
     }
-
-
-def sentence(evidence: Evidence, n_flagged: int, n_train: int, n_suspects: int, label: str) -> str:
-    """The finding in one sentence."""
-    p = f"p = {evidence.p_value:.2f}" if evidence.p_value >= 0.01 else f"p = {evidence.p_value:.3f}"
-    images = "training image" if n_flagged == 1 else "training images"
-    if evidence.verdict == "no evidence of poisoning":
-        return (
-            f"No evidence of poisoning: none of the {n_suspects:,} suspects (of {n_train:,} training images) stand out "
-            f"more than for ordinary test images ({p})."
-        )
-    start = f"{n_flagged:,} of {n_train:,} {images} explain why the model says '{label}' ({p})"
-    if evidence.verdict == "weak evidence":
-        return f"Weak evidence of poisoning: {start}; review them before anything is removed."
-    return f"Poisoning found: {start}."
