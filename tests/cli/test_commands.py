@@ -130,6 +130,7 @@ def test_a_drill_can_stop_after_training_and_go_on(work: Path) -> None:
     ("attack", "settings"),
     [
         ("warp", ("--strength", 2.0)),
+        ("sinusoid", ("--amplitude", 60.0)),
         ("label-flip", ("--random",)),
         ("witches-brew", ("--eps", 24, "--steps", 2, "--restarts", 2, "--ensemble", 2, "--target", "d3")),
     ],
@@ -143,7 +144,7 @@ def test_every_attack_is_planted_with_its_settings(work: Path, attack: str, sett
     planting = json.loads((work / attack / "planting.json").read_text())
     assert planting["n_poison"] == round(0.05 * PackedDataset.open(work / attack / "data").n_train)
     given = {str(k).removeprefix("--"): v for k, v in zip(settings[::2], settings[1::2], strict=False)}
-    for name in ("strength", "eps", "steps", "restarts", "ensemble"):
+    for name in ("strength", "amplitude", "eps", "steps", "restarts", "ensemble"):
         if name in given:
             assert planting["settings"]["attack"][name] == given[name]
 

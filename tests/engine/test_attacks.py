@@ -130,9 +130,12 @@ def test_the_sinusoid_leaves_every_label_right() -> None:
 
 def test_faint_triggers_are_faint() -> None:
     grey = np.full((1, 16, 16, 3), 128, np.uint8)
-    for name, reach in (("sinusoid", 20), ("smooth", 24), ("blended", 26)):
+    for name, reach in (("sinusoid", 40), ("smooth", 36), ("blended", 26)):
         change = attacks.make(name, rate=0.1).plant(IMAGES, LABELS, 5, 0).trigger(grey).astype(int) - 128
         assert 0 < np.abs(change).max() <= reach
+    for name in ("sinusoid", "smooth"):
+        change = attacks.make(name, rate=0.1, amplitude=5).plant(IMAGES, LABELS, 5, 0).trigger(grey).astype(int) - 128
+        assert np.abs(change).max() == 5
 
 
 def test_grey_images_can_be_poisoned(digits: PackedDataset) -> None:
@@ -152,6 +155,7 @@ def test_grey_images_can_be_poisoned(digits: PackedDataset) -> None:
         ({"rate": 0.1, "eps": 3}, "no setting 'eps'.*all_to_one"),
         ({"rate": 0.1, "name": "blended", "all_to_one": True}, "no setting 'all_to_one'.*rate, source and target"),
         ({"rate": 0.1, "name": "warp", "strength": 0.0}, "at most 8 pixels"),
+        ({"rate": 0.1, "name": "smooth", "amplitude": 0.0}, "1 to 255 grey levels"),
         ({"rate": 0.1, "name": "label-flip", "random": True, "target": 2}, "neither source nor target"),
     ],
 )

@@ -5,6 +5,19 @@ from __future__ import annotations
 from orfila.drills.schemas import Attack, AttackOption, OptionValue
 from orfila.errors import Unprocessable
 
+
+def _amplitude(default: float) -> AttackOption:
+    return AttackOption(
+        name="amplitude",
+        title="Amplitude",
+        kind="number",
+        default=default,
+        minimum=1,
+        maximum=255,
+        description="How far a pixel changes at most, in grey levels of 255.",
+    )
+
+
 _ATTACKS = (
     Attack(
         name="badnet",
@@ -28,7 +41,7 @@ _ATTACKS = (
         description="A faint pattern of low frequencies on whole images, and the wrong label (after Zeng 2021).",
         clean_label=False,
         typical_rate=0.05,
-        options=[],
+        options=[_amplitude(36.0)],
     ),
     Attack(
         name="blended",
@@ -44,7 +57,7 @@ _ATTACKS = (
         description="Vertical waves on images of the target class; no label is wrong (Barni 2019).",
         clean_label=True,
         typical_rate=0.05,
-        options=[],
+        options=[_amplitude(40.0)],
     ),
     Attack(
         name="warp",

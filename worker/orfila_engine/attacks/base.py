@@ -200,6 +200,12 @@ class TriggerAttack(PoisonSettings, ABC):
         )
 
 
+def check_amplitude(amplitude: float) -> None:
+    """Raises ValueError for an amplitude that changes nothing or more than a picture holds."""
+    if not 1 <= amplitude <= 255:
+        raise ValueError(f"the amplitude is {amplitude}; it is a change of 1 to 255 grey levels")
+
+
 def add(images: Images, pattern: NDArray[np.float64]) -> Images:
     """Images [N, H, W, C] plus a pattern [H, W, C] in grey levels, kept within 0..255."""
     return np.clip(np.rint(images + pattern), 0, 255).astype(np.uint8)

@@ -35,6 +35,10 @@ def drill(
     strength: Annotated[
         float | None, typer.Option(help="warp: mean shift in pixels, of pictures 32 pixels high. Default: 1.5.")
     ] = None,
+    amplitude: Annotated[
+        float | None,
+        typer.Option(help="smooth, sinusoid: height of the waves, of 255 grey levels. Default: 36 and 40."),
+    ] = None,
     eps: Annotated[
         float | None, typer.Option(help="witches-brew: most that a pixel changes, of 255 grey levels. Default: 16.")
     ] = None,
@@ -72,6 +76,7 @@ def drill(
         "all_to_one": all_to_one,
         "random": random,
         "strength": strength,
+        "amplitude": amplitude,
         "eps": eps,
         "steps": steps,
         "restarts": restarts,
