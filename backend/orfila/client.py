@@ -283,6 +283,12 @@ class Client:
         """How far the review is, and what it says of the flagged set."""
         return self._get(f"/cases/{case_id}/review", ReviewProgress)
 
+    def learn(self, case_id: str, *, on_progress: OnProgress | None = None) -> Case:
+        """Fit the finding again with the verdicts that the team has given; waits for it. Raises JobFailed."""
+        job = self._send("POST", f"/api/v1/cases/{case_id}/refit")
+        self._wait_for(Job.model_validate_json(job.content).id, on_progress)
+        return self.case(case_id)
+
     # Remedies
 
     def preview_removal(self, case_id: str, remove: RemovalSet | None = None) -> RemovalPreview:

@@ -30,6 +30,7 @@ from orfila.jobs.contracts import (
     IngestResult,
     InvestigateResult,
     ModelCheckResult,
+    RefitResult,
     RemedyResult,
     SweepResult,
 )
@@ -118,6 +119,19 @@ class _Investigate(Outcome):
         cases.scoring_retried(session, session.get_one(Case, job.subject_id))
 
 
+class _Refit(Outcome):
+    """The case stays as it was until the job has succeeded, and when it has not."""
+
+    def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
+        cases.refitted(session, session.get_one(Case, job.subject_id), RefitResult.model_validate(result))
+
+    def failed(self, session: Session, job: Job, sentence: str) -> None:
+        cases.tell(session, session.get_one(Case, job.subject_id))
+
+    def restarted(self, session: Session, job: Job) -> None:
+        cases.require_open(session.get_one(Case, job.subject_id))
+
+
 class _Remedy(Outcome):
     def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
         remedy = session.get_one(Remedy, job.subject_id)
@@ -179,6 +193,7 @@ OUTCOMES: dict[str, Outcome] = {
     "model_check": _ModelCheck(),
     "index": _Index(),
     "investigate": _Investigate(),
+    "refit": _Refit(),
     "remedy": _Remedy(),
     "drill": _Drill(),
     "compare": _Compare(),

@@ -240,6 +240,13 @@ class Site:
         scored: dict[str, Any] = self.get(f"/cases/{case['id']}")
         return scored
 
+    def files_of(self, case: dict[str, Any]) -> dict[str, str]:
+        """The stored files of a case's investigation."""
+        from orfila.cases.models import Case
+
+        with self.database.reading() as session:
+            return dict(session.get_one(Case, case["id"]).files)
+
     def finish_index(self, case: dict[str, Any]) -> None:
         """Build the index that a case waits for."""
         from orfila.jobs.contracts import IndexResult

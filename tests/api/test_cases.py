@@ -229,6 +229,84 @@ def test_review_turns_posteriors_into_knowledge(site):
     assert "; 12 reviewed, precision 0.91 (95 % interval 0.62\u20130.98)." in finding["sentence"]
 
 
+def learned(site, case, verdicts):
+    """What a refit gives back that has learned from verdicts: image 10 is no poison any more."""
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    from orfila.cases.schemas import Finding
+    from orfila.jobs.contracts import RefitResult
+    from orfila.review.learning import as_json
+
+    folder = site.folder / f"refit-{len(verdicts)}"
+    folder.mkdir()
+    table = pq.read_table(site.store.local_path(site.files_of(case)["scores.parquet"]))
+    flagged = table["flagged"].to_numpy().copy()
+    flagged[10] = False
+    table = table.set_column(table.column_names.index("flagged"), "flagged", pa.array(flagged))
+    pq.write_table(table, folder / "scores.parquet")
+    (folder / "flagged.csv").write_text("path,index,label,score,posterior\n")
+    (folder / "summary.json").write_text("{}")
+    said = {kind: sorted(i for i, v in verdicts.items() if v == kind) for kind in ("poison", "clean")}
+    (folder / "verdicts.json").write_text(as_json(said["poison"], said["clean"]))
+    finding = Finding.model_validate(site.get(f"/cases/{case['id']}")["finding"])
+    parameters = finding.parameters | {"n_confirmed": len(verdicts)}
+    finding = finding.model_copy(update={"n_flagged": int(flagged.sum()), "parameters": parameters})
+    return RefitResult(files=site.store.put_tree(folder), finding=finding)
+
+
+def test_a_case_learns_from_verdicts(site):
+    case = site.case()
+    review = f"/cases/{case['id']}/review"
+    assert site.get(review)["n_to_learn"] == 0
+    verdicts = {10: "clean", 0: "poison"}
+    vote(site, case, verdicts | {11: "unsure"})
+    assert site.get(review)["n_to_learn"] == 2, "there is nothing to learn from an unsure one"
+    job = site.post(f"/cases/{case['id']}/refit", None, 202)
+    assert (job["kind"], job["state"]) == ("refit", "queued")
+    assert site.get(f"/cases/{case['id']}")["state"] == "in_review", "people go on judging"
+    again = site.post(f"/cases/{case['id']}/refit", None, 409)
+    assert again["code"] == "case_learning"
+    site.finish(job["id"], learned(site, case, verdicts))
+    after = site.get(f"/cases/{case['id']}")
+    assert after["finding"]["n_flagged"] == 11
+    assert after["finding"]["p_value"] == case["finding"]["p_value"]
+    assert after["result_digest"] != case["result_digest"]
+    assert not site.get(f"/cases/{case['id']}/evidence/10")["row"]["flagged"]
+    assert site.get(review)["n_to_learn"] == 0
+    vote(site, case, {10: None, 3: "clean"})
+    assert site.get(review)["n_to_learn"] == 2, "one taken back, one new"
+    events = site.get("/audit", case_id=case["id"])["items"]
+    told = next(e for e in events if e["action"] == "case.refitted")
+    assert (told["detail"]["n_verdicts"], told["detail"]["n_flagged"]) == (2, 11)
+
+
+def test_a_failed_refit_leaves_the_case_as_it_was(site):
+    case = site.case()
+    vote(site, case, {0: "poison"})
+    job = site.post(f"/cases/{case['id']}/refit", None, 202)
+    site.fail(job["id"], "The index is gone.")
+    after = site.get(f"/cases/{case['id']}")
+    assert (after["state"], after["finding"]["n_flagged"]) == ("in_review", 12)
+    assert site.get(f"/jobs/{job['id']}")["error"] == "The index is gone."
+    assert site.get(f"/cases/{case['id']}/review")["n_to_learn"] == 1
+    assert site.post(f"/cases/{case['id']}/refit", None, 202)["state"] == "queued"
+
+
+def test_who_may_let_a_case_learn_and_when(site):
+    case = site.case()
+    viewer, reviewer = site.person("vera", "viewer"), site.person("rita", "reviewer")
+    assert viewer.post(f"/api/v1/cases/{case['id']}/refit").status_code == 403
+    answer = reviewer.post(f"/api/v1/cases/{case['id']}/refit")
+    assert answer.status_code == 202
+    site.fail(answer.json()["id"], "stopped")
+    site.client.patch(f"/api/v1/cases/{case['id']}", json={"archived": True})
+    assert site.post(f"/cases/{case['id']}/refit", None, 409)["code"] == "case_archived"
+    body = body_of(site, {"id": case["model_id"]}, seed=9)
+    fresh = site.post(f"/projects/{site.project}/cases", body)
+    assert site.post(f"/cases/{fresh['id']}/refit", None, 409)["code"] == "case_not_scored"
+
+
 def remedy_result(site, case, remedy, healed=True):
     check = site.check_result(seed=1)
     verification = Verification(

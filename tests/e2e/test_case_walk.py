@@ -83,6 +83,22 @@ def judge_by_keyboard(page: Page) -> None:
     expect(judged).to_contain_text("2 judged")
 
 
+def learn_by_keyboard(page: Page) -> None:
+    """The scores learn from a verdict by key, gallery and count follow without a reload; taken back, they come back."""
+    before = flagged_count(page)
+    page.get_by_role("gridcell").nth(4).click()
+    page.keyboard.press("Shift+C")
+    expect(page.get_by_role("button", name=re.compile("^Learn from 3 verdicts"))).to_be_visible()
+    page.keyboard.press("l")
+    expect(page.get_by_text(re.compile(r"Learned from 3 verdicts: [\d,]+ flagged, "))).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("group", name="Learning from verdicts")).to_contain_text("Learned from 3 verdicts")
+    assert 0 < flagged_count(page) < before
+    page.keyboard.press("Control+z")
+    expect(page.get_by_role("button", name=re.compile("^Learn from 1 verdict"))).to_be_visible()
+    page.keyboard.press("l")
+    expect(page.get_by_role("tab", name=f"Flagged {before}")).to_be_visible(timeout=30_000)
+
+
 def move_threshold(page: Page) -> None:
     """Dragging the line changes what would be flagged; Reset brings the automatic set back."""
     automatic = flagged_count(page)
@@ -127,6 +143,7 @@ def test_a_person_walks_a_case_from_two_files_to_a_verified_repair(
     # The planted truth: what is flagged is the poison, nearly all of it and hardly anything else.
     assert abs(flagged_count(page) - len(sample.poison)) <= 2
     judge_by_keyboard(page)
+    learn_by_keyboard(page)
     inspector = page.get_by_role("region", name="Inspector")
     expect(inspector.get_by_role("list", name="Influence shift by transform")).to_be_visible()
     move_threshold(page)

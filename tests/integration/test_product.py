@@ -12,6 +12,7 @@ import zipfile
 from datetime import datetime
 from pathlib import Path
 
+import numpy as np
 import psutil
 import pytest
 import redis
@@ -65,6 +66,30 @@ def test_a_repair_in_seconds_and_what_was_expected_of_it(client: Client, calm: C
     assert outcome.predicted_margin == preview.predicted_margin < preview.margin
     assert outcome.before_margin == pytest.approx(preview.margin, abs=1e-3)
     assert outcome.after_margin < outcome.before_margin
+
+
+def test_a_case_learns_from_verdicts_and_forgets_them_again(client: Client, calm: Case, sample: Sample) -> None:
+    case = client.open_case(calm.project_id, calm.model_id, test_index=sample.affected, seed=21)
+    assert case.finding is not None
+    before = client.columns(case.id)
+    flagged = client.flagged(case.id)
+    client.judge(case.id, dict.fromkeys(flagged[::2], "clean"))
+    assert client.review(case.id).n_to_learn == len(flagged[::2])
+    began = time.monotonic()
+    learned = client.learn(case.id)
+    print(f"learned from {len(flagged[::2])} verdicts, end to end: {time.monotonic() - began:.2f} s")
+    assert learned.finding is not None
+    assert not set(client.flagged(case.id)) & set(flagged[::2])
+    assert learned.finding.p_value == case.finding.p_value, "a verdict does not make the evidence stronger"
+    assert client.review(case.id).n_to_learn == 0
+    assert client.columns(case.id)["posterior"][flagged[1::2]].mean() < before["posterior"][flagged[1::2]].mean()
+
+    client.judge(case.id, dict.fromkeys(flagged[::2], None))
+    assert client.learn(case.id).finding == case.finding.model_copy(
+        update={"seconds": client.case(case.id).finding.seconds}  # type: ignore[union-attr]
+    )
+    for name, column in client.columns(case.id).items():
+        assert np.array_equal(column, before[name]), name
 
 
 def test_another_question_to_a_ready_index_is_quick(client: Client, calm: Case, sample: Sample) -> None:

@@ -6,6 +6,7 @@ them. The evidence must not: it stays what was measured before anybody had looke
 
 from __future__ import annotations
 
+import csv
 import json
 import time
 from collections.abc import Collection, Sequence
@@ -88,13 +89,44 @@ def refit(
     for indices, is_poison in ((poison, True), (clean, False)):
         posterior[list(indices)], flagged[list(indices)] = float(is_poison), is_poison
     columns |= {"collapse_score": score, "posterior": posterior, "flagged": flagged}
-    evidence = Evidence(**summary["evidence"])
+    evidence = _evidence(summary)
     summary |= counted(columns, evidence, summary["predicted_name"], judged=judged)
     summary["threshold"] = result.threshold
     summary["parameters"]["n_confirmed"] = len(judged)
     _write(out_dir, packed, columns, summary | {"seconds": summary["seconds"] | {"refit": _since(began)}})
     progress("learned", 1.0)
     return Investigation(out_dir, summary, ranked(columns))
+
+
+def read_verdicts(path: Path) -> tuple[list[int], list[int]]:
+    """`index` of the images judged poison and of those judged clean, from a CSV file with columns index and verdict.
+
+    Rows without a verdict, or with "unsure", say nothing; so flagged.csv of the server can be given as it is.
+    Raises ValueError when the file cannot be read or holds something else.
+    """
+    said: dict[str, list[int]] = {"poison": [], "clean": []}
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                verdict = row["verdict"]
+                if verdict in said:
+                    said[verdict].append(int(row["index"]))
+                elif verdict not in ("", "unsure"):
+                    raise ValueError(f"'{verdict}' is no verdict; write poison, clean or unsure")
+    except OSError as error:
+        raise ValueError(
+            f"'{path}' cannot be read ({error.strerror}); give a CSV file with index and verdict"
+        ) from error
+    except (KeyError, TypeError) as error:
+        raise ValueError(f"'{path}' has no column {error}; give a CSV file with index and verdict") from error
+    return said["poison"], said["clean"]
+
+
+def _evidence(summary: dict[str, Any]) -> Evidence:
+    try:
+        return Evidence(**summary["evidence"])
+    except TypeError as error:
+        raise ValueError("the finding was made by an earlier version; investigate again, then learn") from error
 
 
 def _judged(poison: Collection[int], clean: Collection[int], n_train: int) -> NDArray[np.int64]:

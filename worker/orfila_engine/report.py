@@ -43,6 +43,17 @@ def write_report(investigation: Path, packed: PackedDataset, target: Path) -> No
     part.replace(target)
 
 
+def confirmed(confirmation: dict[str, Any]) -> str:
+    """What `--confirm` has shown, from `confirmation` of a summary."""
+    ranks = (
+        f"Exact derivatives: rank correlation {confirmation['rank_correlation']:.2f} over "
+        f"{confirmation['n_suspects']:,} suspects"
+    )
+    if confirmation["average_precision"] is None:
+        return f"{ranks}."
+    return f"{ranks}, average precision {confirmation['average_precision']:.2f} for the flagged images."
+
+
 def _read(folder: Path) -> _Content:
     table = pq.read_table(folder / "scores.parquet")
     shifts = np.load(folder / "shifts.npy", mmap_mode="r")
@@ -187,6 +198,8 @@ def _provenance(summary: dict[str, Any]) -> str:
         f"to it. Does the affected image belong to it? p = {evidence['p_image']:.2g}: so few of "
         f"{evidence['n_reference']} ordinary test images lie as far along its direction."
     )
+    if "confirmation" in summary:
+        prose += f" {confirmed(summary['confirmation'])}"
     blocks = [_table("Parameters", summary["parameters"]), _table("Digests (SHA-256)", summary["digests"])]
     blocks += [_table("Seconds", summary["seconds"]), _table("Versions", summary["versions"])]
     return f"<p>{prose}</p><div class='tables'>{''.join(blocks)}</div>"

@@ -22,7 +22,7 @@ from orfila.identity.models import User
 from orfila.identity.subject import Subject
 from orfila.indexes import service as indexes
 from orfila.jobs import service as jobs
-from orfila.jobs.contracts import InvestigateResult, InvestigateSpec
+from orfila.jobs.contracts import InvestigateResult, InvestigateSpec, RefitResult
 from orfila.models import service as models
 from orfila.models.models import ClassifierModel
 from orfila.projects.access import Permission, require, require_of
@@ -226,26 +226,12 @@ def update(
 
 def scored(session: Session, case: Case, result: InvestigateResult) -> None:
     """The investigation is stored: the case has a finding."""
-    model = session.get_one(ClassifierModel, case.model_id)
-    dataset = session.get_one(Dataset, case.dataset_id)
     case.files = dict(result.files)
     if result.ekfac is not None:
         indexes.keep_ekfac(session, case.index_id, result.ekfac)
     case.affected = [a.model_dump(mode="json") for a in result.affected]
     case.finding = result.finding.model_dump(mode="json")
-    basis: list[Any] = [
-        model.sha256,
-        model.card,
-        dataset.digest,
-        case.sources,
-        case.n_queries,
-        case.seed,
-        case.suspects,
-        case.engine,
-        case.rule,
-    ]
-    basis += [result.finding.parameters, result.finding.engine, __version__, result.files.get("scores.parquet")]
-    case.result_digest = hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()
+    case.result_digest = _digest(session, case, result.finding)
     case.state, case.error = "in_review", None
     record(
         session, "worker", "case.scored", "case", case.id, case.project_id,
@@ -253,6 +239,47 @@ def scored(session: Session, case: Case, result: InvestigateResult) -> None:
         case_id=case.id,
     )  # fmt: skip
     tell(session, case)
+
+
+def refitted(session: Session, case: Case, result: RefitResult) -> None:
+    """The finding has learned from verdicts; everything that they do not change stays."""
+    case.files = dict(case.files) | result.files
+    case.finding = result.finding.model_dump(mode="json")
+    case.result_digest = _digest(session, case, result.finding)
+    record(
+        session, "worker", "case.refitted", "case", case.id, case.project_id,
+        {
+            "n_verdicts": result.finding.parameters["n_confirmed"],
+            "n_flagged": result.finding.n_flagged,
+            "verdicts": result.files["verdicts.json"],
+            "digest": case.result_digest,
+        },
+        case_id=case.id,
+    )  # fmt: skip
+    tell(session, case)
+
+
+def _digest(session: Session, case: Case, finding: schemas.Finding) -> str:
+    """Names a result: everything that it follows from, and the scores themselves."""
+    model = session.get_one(ClassifierModel, case.model_id)
+    basis: list[Any] = [
+        model.sha256,
+        model.card,
+        session.get_one(Dataset, case.dataset_id).digest,
+        case.sources,
+        case.n_queries,
+        case.seed,
+        case.suspects,
+        case.engine,
+        case.rule,
+        finding.parameters,
+        finding.engine,
+        __version__,
+        case.files.get("scores.parquet"),
+    ]
+    if "verdicts.json" in case.files:
+        basis.append(case.files["verdicts.json"])
+    return hashlib.sha256(json.dumps(basis, sort_keys=True).encode()).hexdigest()
 
 
 def scoring_failed(session: Session, case: Case, sentence: str) -> None:

@@ -131,6 +131,30 @@ class InvestigateResult(Contract):
     ekfac: Tree | None = Field(None, description="The EK-FAC engine's files, where the case asked for that engine.")
 
 
+class RefitSpec(Contract):
+    """Learn from the verdicts on a case: fit its finding again."""
+
+    case_id: str
+    index_id: str
+    weights: str
+    card: ModelCard
+    pack: Tree
+    affected: list[AffectedSpec]
+    engine: Engine
+    found: Tree = Field(description="scores.parquet and summary.json of the case as they are.")
+    poison: list[int] = Field(description="`index` of the training images that the team calls poison.")
+    clean: list[int]
+
+
+class RefitResult(Contract):
+    """`files` replaces some of the investigation's: scores.parquet, flagged.csv, summary.json; and verdicts.json, what
+    it has learned from: {"poison": [index, ...], "clean": [...]}.
+    """
+
+    files: Tree
+    finding: Finding
+
+
 class RemedySpec(Contract):
     """Repair a model without some training images and verify it."""
 

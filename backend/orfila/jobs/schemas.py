@@ -6,7 +6,7 @@ from pydantic import Field
 
 from orfila.schema_base import Response, Timestamp
 
-JobKind = Literal["ingest", "model_check", "index", "investigate", "remedy", "drill", "sweep", "compare"]
+JobKind = Literal["ingest", "model_check", "index", "investigate", "refit", "remedy", "drill", "sweep", "compare"]
 SubjectKind = Literal["dataset", "model", "case", "remedy", "drill", "sweep"]
 JobState = Literal["waiting", "queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
 LogLevel = Literal["info", "warning", "error"]

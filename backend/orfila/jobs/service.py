@@ -28,6 +28,7 @@ QUEUES: dict[str, str] = {
     "model_check": "cpu",
     "index": "gpu",
     "investigate": "interactive",
+    "refit": "interactive",
     "remedy": "gpu",
     "drill": "gpu",
     "sweep": "gpu",
@@ -123,6 +124,11 @@ def announce(session: Session, job: Job) -> None:
 def log(session: Session, job_id: str, level: schemas.LogLevel, message: str) -> None:
     """Add a line to a job's log."""
     session.add(JobLog(job_id=job_id, level=level, message=message))
+
+
+def active_of(session: Session, kind: schemas.JobKind, subject_id: str) -> Job | None:
+    """A job of a kind about a thing that is not over; None when there is none."""
+    return session.scalar(select(Job).where(Job.kind == kind, Job.subject_id == subject_id, Job.state.in_(ACTIVE)))
 
 
 def find(session: Session, subject: Subject, job_id: str, permission: Permission = "read") -> Job:

@@ -3,7 +3,8 @@
 from fastapi import APIRouter
 
 from orfila.idempotency.service import once
-from orfila.review import schemas, service
+from orfila.jobs import schemas as job_schemas
+from orfila.review import learning, schemas, service
 from orfila.web.dependencies import IdempotencyKey, SessionDep, StoreDep, SubjectDep
 
 router = APIRouter(prefix="/api/v1", tags=["review"])
@@ -37,3 +38,13 @@ def get_review_progress(
 ) -> schemas.ReviewProgress:
     """How far the review is, and what it says of the flagged set."""
     return service.progress(session, subject, store, case_id)
+
+
+@router.post("/cases/{case_id}/refit", status_code=202)
+def refit_case(case_id: str, session: SessionDep, subject: SubjectDep) -> job_schemas.Job:
+    """Learn from the verdicts: scores, posteriors and the flagged set follow them, the evidence stays as measured.
+
+    The job takes about a second. Without any verdict it brings the first finding back. While a case is learning a
+    second request is refused, so that a repeated one does no harm.
+    """
+    return learning.refit(session, subject, case_id)

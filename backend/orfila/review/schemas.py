@@ -53,4 +53,7 @@ class ReviewProgress(Response):
     n_flagged_judged: int
     precision: Estimate = Field(description="Of the flagged set: from verdicts where there are any, else posteriors.")
     recall: Estimate
+    n_to_learn: int = Field(
+        description="Images of which the team says something else than what the scores have learned; see refit."
+    )
     answers_to_5_percent: int | None = Field(description="More verdicts needed for an interval of +-0.05.")

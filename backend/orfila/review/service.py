@@ -13,7 +13,7 @@ from orfila.cases import service as cases
 from orfila.errors import Unprocessable
 from orfila.events import publish
 from orfila.identity.subject import Subject
-from orfila.review import estimates, repository, schemas
+from orfila.review import estimates, learning, repository, schemas
 from orfila.storage import BlobStore
 
 AUDITED_INDICES = 200
@@ -91,6 +91,7 @@ def progress(session: Session, subject: Subject, store: BlobStore, case_id: str)
         n_flagged_judged=int((flagged & judged).sum()),
         precision=found,
         recall=estimates.recall(scores.posterior, flagged, scores.flags["suspect"], verdicts),
+        n_to_learn=learning.n_to_learn(session, store, case),
         answers_to_5_percent=estimates.answers_needed(found.value, decided, int((flagged & ~judged).sum())),
     )
 

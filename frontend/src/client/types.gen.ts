@@ -1623,7 +1623,7 @@ export type Job = {
     /**
      * Kind
      */
-    kind: 'ingest' | 'model_check' | 'index' | 'investigate' | 'remedy' | 'drill' | 'sweep' | 'compare';
+    kind: 'ingest' | 'model_check' | 'index' | 'investigate' | 'refit' | 'remedy' | 'drill' | 'sweep' | 'compare';
     /**
      * State
      */
@@ -1702,7 +1702,7 @@ export type JobDetail = {
     /**
      * Kind
      */
-    kind: 'ingest' | 'model_check' | 'index' | 'investigate' | 'remedy' | 'drill' | 'sweep' | 'compare';
+    kind: 'ingest' | 'model_check' | 'index' | 'investigate' | 'refit' | 'remedy' | 'drill' | 'sweep' | 'compare';
     /**
      * State
      */
@@ -2464,6 +2464,12 @@ export type ReviewProgress = {
      */
     precision: Estimate;
     recall: Estimate;
+    /**
+     * N To Learn
+     *
+     * Images of which the team says something else than what the scores have learned; see refit.
+     */
+    n_to_learn: number;
     /**
      * Answers To 5 Percent
      *
@@ -4813,6 +4819,34 @@ export type GetReviewProgressResponses = {
 };
 
 export type GetReviewProgressResponse = GetReviewProgressResponses[keyof GetReviewProgressResponses];
+
+export type RefitCaseData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/refit';
+};
+
+export type RefitCaseErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type RefitCaseResponses = {
+    /**
+     * Successful Response
+     */
+    202: Job;
+};
+
+export type RefitCaseResponse = RefitCaseResponses[keyof RefitCaseResponses];
 
 export type ListRemediesData = {
     body?: never;

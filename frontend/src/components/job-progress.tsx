@@ -97,6 +97,7 @@ export const jobKind: Record<Job['kind'], string> = {
   model_check: 'Check model',
   index: 'Build fingerprint index',
   investigate: 'Investigate',
+  refit: 'Learn from verdicts',
   remedy: 'Repair and verify',
   drill: 'Drill',
   sweep: 'Sweep',

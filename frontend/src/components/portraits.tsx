@@ -11,12 +11,20 @@ const portraits = [
   ['class_mean', 'Class mean', 'Mean of the images of the class that are not flagged.'],
 ] as const
 
-export function Portraits({ caseId, threshold, size }: { caseId: string; threshold?: number; size: number }) {
+interface Props {
+  caseId: string
+  /** Digest of the case's result: another one makes other pictures. */
+  result: string | null
+  threshold?: number
+  size: number
+}
+
+export function Portraits({ caseId, result, threshold, size }: Props) {
   return (
     <div style={{ display: 'flex', gap: 12, flexWrap: 'wrap' }}>
       {portraits.map(([name, title, how]) => (
         <figure key={name} style={{ margin: 0 }}>
-          <PixelImage src={address.portrait(caseId, name, threshold)} alt={how} size={size} />
+          <PixelImage src={address.portrait(caseId, name, result, threshold)} alt={how} size={size} />
           <figcaption style={{ fontSize: 12, display: 'flex', gap: 4, alignItems: 'center', marginTop: 4 }}>
             {title} <HowObtained what={title.toLowerCase()}>{how}</HowObtained>
           </figcaption>

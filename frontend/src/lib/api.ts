@@ -86,8 +86,14 @@ export const address = {
   affected: (caseId: string, number: number) => `/api/v1/cases/${caseId}/affected/${number}.png`,
   query: (caseId: string, number: number, query: number) =>
     `/api/v1/cases/${caseId}/affected/${number}/queries/${query}.png`,
-  portrait: (caseId: string, name: 'flagged_mean' | 'class_mean' | 'difference' | 'variance', threshold?: number) =>
-    `/api/v1/cases/${caseId}/portraits/${name}.png${threshold === undefined ? '' : `?threshold=${threshold}`}`,
+  // `result` is there for the browser alone: a page keeps the picture of an address that it has shown before.
+  portrait: (
+    caseId: string,
+    name: 'flagged_mean' | 'class_mean' | 'difference' | 'variance',
+    result: string | null,
+    threshold?: number,
+  ) =>
+    `/api/v1/cases/${caseId}/portraits/${name}.png?result=${result?.slice(0, 12) ?? ''}${threshold === undefined ? '' : `&threshold=${threshold}`}`,
   flagged: (caseId: string) => `/api/v1/cases/${caseId}/flagged.csv`,
   scores: (caseId: string) => `/api/v1/cases/${caseId}/scores.parquet`,
   comparison: (comparisonId: string) => `/api/v1/comparisons/${comparisonId}/comparison.parquet`,

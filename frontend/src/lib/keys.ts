@@ -5,7 +5,7 @@ export type KeyAction =
   | { kind: 'move'; by: 'left' | 'right' | 'up' | 'down' | 'home' | 'end' | 'page-up' | 'page-down'; extend: boolean }
   | { kind: 'verdict'; verdict: VerdictValue | null; advance: boolean }
   | { kind: 'undecided'; step: 1 | -1 }
-  | { kind: 'select' | 'select-all' | 'clear' | 'undo' | 'redo' | 'difference' | 'help' | 'blink' }
+  | { kind: 'select' | 'select-all' | 'clear' | 'undo' | 'redo' | 'difference' | 'help' | 'blink' | 'learn' }
   | { kind: 'zoom'; step: 1 | -1 }
 
 export const keySheet: { keys: string[]; does: string }[] = [
@@ -20,6 +20,7 @@ export const keySheet: { keys: string[]; does: string }[] = [
   { keys: ['0'], does: 'Take the verdict back' },
   { keys: ['N', 'B'], does: 'Next, previous undecided' },
   { keys: ['Ctrl', 'Z'], does: 'Undo the last verdict, bulk too (Ctrl Shift Z: again)' },
+  { keys: ['L'], does: 'Learn from the verdicts: scores and gallery follow' },
   { keys: ['V'], does: 'Hold: blink between candidate and affected image' },
   { keys: ['D'], does: 'Difference between candidate and affected image' },
   { keys: ['+', '−'], does: 'Larger or smaller tiles' },
@@ -64,6 +65,8 @@ export function keyAction(event: KeyLike): KeyAction | null {
       return { kind: 'clear' }
     case 'v':
       return { kind: 'blink' }
+    case 'l':
+      return { kind: 'learn' }
     case 'd':
       return { kind: 'difference' }
     case '+':

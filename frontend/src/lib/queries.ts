@@ -99,9 +99,10 @@ export const q = {
     }),
   case: (id: string) =>
     queryOptions({ queryKey: ['case', id], queryFn: () => body(getCase({ path: { case_id: id } })) }),
-  caseColumns: (id: string) =>
+  // The scores of a result never change; after a refit the case has another result.
+  caseColumns: (id: string, result: string | null) =>
     queryOptions({
-      queryKey: ['case-columns', id],
+      queryKey: ['case-columns', id, result],
       queryFn: async () =>
         decodeColumns<CaseColumns>(await body(scoreColumns({ path: { case_id: id } })), CASE_COLUMNS),
       ...immutable,
@@ -112,9 +113,9 @@ export const q = {
       queryFn: () => body(getEvidence({ path: { case_id: id, index } })),
       ...immutable,
     }),
-  caseFigure: (id: string, name: 'transform_heatmap') =>
+  caseFigure: (id: string, result: string | null, name: 'transform_heatmap') =>
     queryOptions({
-      queryKey: ['case-figure', id, name],
+      queryKey: ['case-figure', id, result, name],
       queryFn: () => body(getFigure({ path: { case_id: id, name } })),
       ...immutable,
     }),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,8 @@ from orfila_engine.ekfac import EkfacEngine, EkfacSpec, fit_factors, kept_engine
 from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.investigation import investigate as run
 from orfila_engine.progress import Progress, part
-from orfila_engine.report import write_report
+from orfila_engine.refit import read_verdicts, refit
+from orfila_engine.report import confirmed, write_report
 from orfila_engine.training import check_fit
 
 _CONFIRMING_IMAGES = 2_000
@@ -59,6 +61,9 @@ def investigate(
     ] = Suspects.label,
     queries: Annotated[int, typer.Option(min=10, max=200, help="Transformed queries for each affected image.")] = 50,
     seed: Annotated[int, typer.Option(help="Of the transforms.")] = 0,
+    verdicts: Annotated[
+        Path | None, typer.Option(help="Learn from a CSV file: index,verdict (poison or clean) of training images.")
+    ] = None,
     confirm: Annotated[
         bool, typer.Option("--confirm", help="Also rank the suspects by exact derivatives along the final direction.")
     ] = False,
@@ -73,6 +78,7 @@ def investigate(
     packed = open_data(data)
     check_fit(card, packed)
     images = open_affected(affected, card, packed)
+    said = None if verdicts is None else read_verdicts(verdicts)
     with progress_bar() as progress:
         made = _engine(engine, out, network, card, packed, device, part(progress, 0, 0.5))
         found = run(
@@ -88,14 +94,17 @@ def investigate(
             suspects=suspects.value,
             progress=part(progress, 0.5, 0.9 if confirm else 1.0),
         )
-        confirmed = _confirm(found.path, packed, network, card, made, device, part(progress, 0.9, 1)) if confirm else ""
+        if said is not None:
+            poison, clean = said
+            found = refit(out, made, packed, network, card, images, poison=poison, clean=clean, out_dir=out)
+        exact = _confirm(found.path, packed, network, card, made, device, part(progress, 0.9, 1)) if confirm else ""
     write_report(out, packed, out / "report.html")
     for image in images:
         if image.note:
             typer.echo(f"{image.name} was converted: {image.note}")
     typer.echo(found.summary["sentence"])
-    if confirmed:
-        typer.echo(confirmed)
+    if exact:
+        typer.echo(exact)
     for warning in found.summary["warnings"]:
         typer.echo(f"Beware: {warning}")
     typer.echo(f"Results: {out}")
@@ -126,7 +135,4 @@ def _confirm(
         spec = EkfacSpec(n_images=_CONFIRMING_IMAGES)
         factors = fit_factors(model, card, packed.train[0], spec, device=device, progress=part(progress, 0, 0.6))
     found = confirm_finding(folder, packed, model, card, factors, device=device, progress=part(progress, 0.6, 1))
-    ranks = f"Exact derivatives: rank correlation {found.rank_correlation:.2f} over {found.n_suspects:,} suspects"
-    if found.average_precision is None:
-        return f"{ranks}."
-    return f"{ranks}, average precision {found.average_precision:.2f} for the flagged images."
+    return confirmed(asdict(found))

@@ -12,6 +12,7 @@ from orfila_worker.tasks.index import index
 from orfila_worker.tasks.ingest import ingest
 from orfila_worker.tasks.investigate import investigate
 from orfila_worker.tasks.model_check import model_check
+from orfila_worker.tasks.refit import refit
 from orfila_worker.tasks.remedy import remedy
 from orfila_worker.tasks.sweep import sweep
 
@@ -23,6 +24,7 @@ TASKS: dict[str, Callable[[Work], Contract]] = {
     "model_check": model_check,
     "index": index,
     "investigate": investigate,
+    "refit": refit,
     "remedy": remedy,
     "drill": drill,
     "compare": compare,

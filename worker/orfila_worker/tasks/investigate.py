@@ -55,7 +55,7 @@ def investigate(work: Work) -> InvestigateResult:
     summary = result.summary
     return InvestigateResult(
         files=work.store.put_tree(result.path),
-        finding=_finding(summary),
+        finding=finding_of(summary),
         affected=[AffectedImage(**{k: image[k] for k in AffectedImage.model_fields}) for image in summary["affected"]],
         ekfac=None if exact is None else work.store.put_tree(exact.path),
     )
@@ -76,7 +76,8 @@ def affected_images(
     return images
 
 
-def _finding(summary: dict[str, Any]) -> Finding:
+def finding_of(summary: dict[str, Any]) -> Finding:
+    """An engine's summary under the API's names."""
     evidence = summary["evidence"]
     same = ("sentence", "predicted", "n_train", "n_suspects", "n_flagged", "n_flagged_paper", "threshold", "seconds")
     return Finding(

@@ -71,8 +71,8 @@ function FindingPanel({ item, finding }: { item: Case; finding: Finding }) {
             <>
               Flagged{' '}
               <HowObtained what="the flagged set">
-                Suspects whose posterior probability of being poison is above {finding.threshold.toFixed(2)}. The paper's rule
-                would flag {count(finding.n_flagged_paper)}.
+                Suspects whose posterior probability of being poison is above {finding.threshold.toFixed(2)}. The
+                paper's rule would flag {count(finding.n_flagged_paper)}.
               </HowObtained>
             </>
           }
@@ -99,15 +99,15 @@ function FindingPanel({ item, finding }: { item: Case; finding: Finding }) {
       {finding.n_flagged > 0 && (
         <>
           <h2 style={{ fontSize: 14, margin: '20px 0 8px' }}>What the flagged images share</h2>
-          <Portraits caseId={item.id} size={96} />
+          <Portraits caseId={item.id} result={item.result_digest} size={96} />
         </>
       )}
     </section>
   )
 }
 
-function Transforms({ caseId }: { caseId: string }) {
-  const figure = useQuery(q.caseFigure(caseId, 'transform_heatmap'))
+function Transforms({ item }: { item: Case }) {
+  const figure = useQuery(q.caseFigure(item.id, item.result_digest, 'transform_heatmap'))
   return (
     <section className="panel">
       <h2>Which transforms break the link</h2>
@@ -244,7 +244,7 @@ export function OverviewScreen() {
           </div>
           {found.finding && (
             <div className="columns" style={{ gridTemplateColumns: 'minmax(0, 1fr) minmax(300px, 400px)' }}>
-              <Transforms caseId={caseId} />
+              <Transforms item={found} />
               <Provenance item={found} finding={found.finding} />
             </div>
           )}

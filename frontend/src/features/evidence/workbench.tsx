@@ -1,7 +1,7 @@
 // The workbench: histogram with threshold, gallery and inspector over one selection. All of its state is in the address,
 // and everything but the inspector's detail is computed here from the columns, without asking the server.
 import { Select, Skeleton } from '@mantine/core'
-import { useQuery } from '@tanstack/react-query'
+import { keepPreviousData, useQuery } from '@tanstack/react-query'
 import { useNavigate, useParams, useSearch } from '@tanstack/react-router'
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react'
 import type { Case, Dataset, Finding } from '@/client'
@@ -20,7 +20,9 @@ import { type Axis, countAbove, rankSuspects, thresholdFor } from '@/lib/thresho
 import { nextUndecided, type VerdictValue } from '@/lib/verdicts'
 import { Inspector } from './inspector'
 import { KeySheet } from './key-sheet'
+import { LearnControl } from './learn-control'
 import { galleryOrder, type Sort } from './order'
+import { useLearning } from './use-learning'
 import { useVerdicts } from './use-verdicts'
 
 const FROM = '/app/c/$caseId/evidence'
@@ -58,6 +60,8 @@ function Workbench({
     [navigate],
   )
   const { verdicts, judge, undo, redo } = useVerdicts(item.id)
+  const learning = useLearning(item)
+  const { learn } = learning
   const selection = useSelection()
   const setSelection = selection.set
   const [gridColumns, setGridColumns] = useState(1)
@@ -174,6 +178,8 @@ function Workbench({
           return undo()
         case 'redo':
           return redo()
+        case 'learn':
+          return learn()
         case 'blink':
           return setBlink(true)
         case 'difference':
@@ -193,7 +199,21 @@ function Workbench({
       window.removeEventListener('keydown', onKey)
       window.removeEventListener('keyup', onKeyUp)
     }
-  }, [focused, order, gridColumns, goToPlace, judgeTargets, verdicts, selection, setSelection, undo, redo, set, zoom])
+  }, [
+    focused,
+    order,
+    gridColumns,
+    goToPlace,
+    judgeTargets,
+    verdicts,
+    selection,
+    setSelection,
+    undo,
+    redo,
+    set,
+    zoom,
+    learn,
+  ])
 
   if (!dataset.atlas) return <Empty>This data set has no thumbnails.</Empty>
   const tabNames = {
@@ -237,6 +257,7 @@ function Workbench({
                   Reset threshold
                 </button>
               )}
+              <LearnControl finding={finding} learning={learning} />
             </div>
             <ScoreHistogram
               columns={columns}
@@ -254,7 +275,7 @@ function Workbench({
               What the flagged share
             </div>
             {countAbove(ranking, threshold) > 0 ? (
-              <Portraits caseId={item.id} threshold={search.t} size={96} />
+              <Portraits caseId={item.id} result={item.result_digest} threshold={search.t} size={96} />
             ) : (
               <p className="quiet">No image lies beyond the line; move it to compare the two sides.</p>
             )}
@@ -364,7 +385,12 @@ export function WorkbenchScreen() {
   const query = useQuery(q.case(caseId))
   const item = query.data
   const dataset = useQuery({ ...q.dataset(item?.dataset_id ?? ''), enabled: item !== undefined })
-  const columns = useQuery({ ...q.caseColumns(caseId), enabled: Boolean(item?.finding) })
+  const columns = useQuery({
+    ...q.caseColumns(caseId, item?.result_digest ?? null),
+    enabled: Boolean(item?.finding),
+    // While the scores that have learned are on their way, the earlier ones stay.
+    placeholderData: keepPreviousData,
+  })
   return (
     <Loaded query={query}>
       {(found) =>

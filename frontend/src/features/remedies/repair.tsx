@@ -20,7 +20,7 @@ function RepairForm({ item, finding }: { item: Case; finding: Finding }) {
   const { t } = useSearch({ from: '/app/c/$caseId/repair' })
   const navigate = useNavigate()
   const queries = useQueryClient()
-  const columns = useQuery(q.caseColumns(item.id)).data
+  const columns = useQuery(q.caseColumns(item.id, item.result_digest)).data
   const { verdicts } = useVerdicts(item.id)
   const [kind, setKind] = useState<RemovalKind>(t === undefined ? 'flagged' : 'threshold')
   const [threshold, setThreshold] = useState(t ?? finding.threshold)
