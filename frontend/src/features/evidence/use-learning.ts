@@ -22,6 +22,7 @@ export function useLearning(item: Case) {
 
   const learning = useMutation({
     mutationFn: async () => {
+      const before = item.finding
       let job: Job = await body(refitCase({ path: { case_id: item.id } }))
       while (!isOver(job)) {
         await new Promise((resolve) => setTimeout(resolve, POLL_MS))
@@ -29,10 +30,10 @@ export function useLearning(item: Case) {
       }
       if (job.state !== 'succeeded') throw new Error(job.error ?? 'It was cancelled.')
       await queries.invalidateQueries({ queryKey: ['case', item.id] })
-      return queries.fetchQuery(q.case(item.id))
+      return { before, after: (await queries.fetchQuery(q.case(item.id))).finding }
     },
-    onSuccess: (learned) => {
-      const message = learnedSentence(item.finding, learned.finding)
+    onSuccess: ({ before, after }) => {
+      const message = learnedSentence(before, after)
       if (message) notifications.show({ message })
     },
     onError: (error) => {

@@ -257,7 +257,6 @@ function Workbench({
                   Reset threshold
                 </button>
               )}
-              <LearnControl finding={finding} learning={learning} />
             </div>
             <ScoreHistogram
               columns={columns}
@@ -335,6 +334,7 @@ function Workbench({
               value={sort}
               onChange={(value) => set({ sort: value as Sort })}
             />
+            <LearnControl finding={finding} learning={learning} />
             <span className="quiet" style={{ marginLeft: 'auto', fontSize: 12 }} role="status">
               {count(order.length)} of {count(columns.n)} shown · {count(judged)} judged
             </span>
