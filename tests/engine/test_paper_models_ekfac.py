@@ -1,7 +1,7 @@
 """EK-FAC on the models of the paper and those that users bring, against autograd on whole networks, in float64.
 
-`test_ekfac_contraction` holds the kinds of layers one by one. Eigenvectors of ResNet-18's widest layers take minutes, so
-the gradients are compared on every network, and the engine's answers on those that are narrow enough.
+`test_ekfac_contraction` holds the kinds of layers one by one. Eigenvectors of ResNet-18's widest layers take minutes;
+so gradients are compared on every network, and the engine's answers on those that are narrow enough.
 """
 
 from __future__ import annotations
