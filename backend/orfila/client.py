@@ -33,7 +33,7 @@ from pydantic import BaseModel
 
 from orfila.cases.schemas import AffectedSource, Case, CaseCreate, CaseEstimate, Engine, Rule, ScoreColumns, ScoreRow
 from orfila.comparisons.schemas import Comparison, ComparisonCreate
-from orfila.datasets.schemas import Dataset, DatasetCreate
+from orfila.datasets.schemas import CifarLabels, Dataset, DatasetCreate, ImageSize
 from orfila.drills.schemas import Drill, DrillCreate
 from orfila.jobs.schemas import Job, JobDetail, LogLine
 from orfila.models.schemas import ClassifierModel, ModelCard, ModelCreate, Prediction
@@ -154,11 +154,22 @@ class Client:
         *,
         name: str | None = None,
         on_broken: Literal["refuse", "skip"] = "refuse",
+        size: tuple[int, int] | None = None,
+        labels: CifarLabels | None = None,
         on_progress: OnProgress | None = None,
     ) -> Dataset:
-        """Upload an archive of class folders and wait for the data set. Raises JobFailed when it is unusable."""
+        """Upload an archive of class folders and wait for the data set. Raises JobFailed when it is unusable.
+
+        size: (width, height) to resize all images to; by default the most frequent. labels: which of CIFAR-100's.
+        """
         upload = self.upload(project_id, archive, "dataset", on_progress)
-        body = DatasetCreate(upload_id=upload.id, name=name or archive.stem, on_broken=on_broken)
+        body = DatasetCreate(
+            upload_id=upload.id,
+            name=name or archive.stem,
+            on_broken=on_broken,
+            labels=labels,
+            size=None if size is None else ImageSize(width=size[0], height=size[1]),
+        )
         dataset = self._create(f"/projects/{project_id}/datasets", body, Dataset)
         self._wait_for(dataset.job_id, on_progress)
         return self.dataset(dataset.id)

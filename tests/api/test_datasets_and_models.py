@@ -9,6 +9,7 @@ import pytest
 from conftest import CLASSES, N_TEST_PER_CLASS, N_TRAIN, N_TRAIN_PER_CLASS, card, dataset_zip, picture, safetensors
 from PIL import Image
 
+from orfila.jobs.models import Job
 from orfila.models.architectures import offered
 
 
@@ -113,6 +114,18 @@ def test_an_unfinished_or_wrong_upload_makes_nothing(site):
     image = site.upload(picture(1), "a.png", "image")
     assert "not as dataset" in site.post(path, {"upload_id": image, "name": "x"}, 422)["detail"]
     assert site.get(path)["items"] == []
+
+
+def test_a_size_and_the_labels_of_cifar100_reach_the_worker(site):
+    upload = site.upload(dataset_zip(), "animals.zip", "dataset")
+    path = f"/projects/{site.project}/datasets"
+    for wrong in ({"size": {"width": 5000, "height": 32}}, {"size": {"width": 32}}, {"labels": "superfine"}):
+        assert site.post(path, {"upload_id": upload, "name": "x"} | wrong, 422)["errors"]
+    asked = {"size": {"width": 48, "height": 32}, "labels": "coarse"}
+    dataset = site.post(path, {"upload_id": upload, "name": "animals"} | asked)
+    with site.database.reading() as session:
+        spec = session.get_one(Job, dataset["job_id"]).spec
+    assert (spec["size"], spec["labels"]) == ({"width": 48, "height": 32}, "coarse")
 
 
 def test_the_same_key_makes_one_data_set(site):

@@ -31,12 +31,14 @@ FORBIDDEN = (
 )
 
 
-def pack_untrusted(archive: Path, out_dir: Path, options: dict[str, Any], progress: Progress) -> float:
-    """Pack an archive in the sandbox; returns the seconds it took.
+def pack_untrusted(
+    archive: Path, out_dir: Path, options: dict[str, Any], progress: Progress, *, labels: str | None = None
+) -> float:
+    """Pack an archive in the sandbox; returns the seconds it took. labels: of CIFAR-100, see `open_source`.
 
     Raises DataError with the engine's sentence, or one that says that the sandbox ended the child.
     """
-    request = {"archive": str(archive), "out_dir": str(out_dir), "options": options}
+    request = {"archive": str(archive), "out_dir": str(out_dir), "options": options, "labels": labels}
     child = subprocess.Popen(
         [sys.executable, "-I", "-m", "orfila_worker.sandbox"],
         stdin=subprocess.PIPE,
@@ -85,6 +87,7 @@ def _main() -> None:
     import time
 
     from orfila_engine.data import pack
+    from orfila_engine.data.sources import open_source
 
     def say(**message: Any) -> None:
         print(json.dumps(message), flush=True)
@@ -95,7 +98,7 @@ def _main() -> None:
     began = time.monotonic()
     try:
         pack(
-            Path(request["archive"]),
+            open_source(Path(request["archive"]), request["labels"]),
             Path(request["out_dir"]),
             **request["options"],
             progress=lambda done, total: say(doing="reading pictures", share=done / max(total, 1)),

@@ -9,6 +9,17 @@ from orfila.schema_base import Request, Response, Sha256, Timestamp
 DatasetState = Literal["ingesting", "ready", "failed"]
 Split = Literal["train", "test"]
 
+MAX_EDGE = 1024
+"""Images are kept at the size that models take; larger ones are resized at intake."""
+CifarLabels = Literal["fine", "coarse"]
+
+
+class ImageSize(Request):
+    """Pixels."""
+
+    width: int = Field(ge=4, le=MAX_EDGE)
+    height: int = Field(ge=4, le=MAX_EDGE)
+
 
 class DatasetCreate(Request):
     """Makes a data set of a finished upload (an ImageFolder zip or tar)."""
@@ -20,6 +31,12 @@ class DatasetCreate(Request):
     )
     split_seed: int = Field(
         0, ge=0, lt=2**31, description="Seed of the 10 % test split where the archive has no test folder."
+    )
+    size: ImageSize | None = Field(
+        None, description="Resize all images to this; null takes the most frequent size. The intake report counts them."
+    )
+    labels: CifarLabels | None = Field(
+        None, description="CIFAR-100 (binary version) has 100 fine and 20 coarse classes; null takes the fine ones."
     )
 
 

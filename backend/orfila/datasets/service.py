@@ -71,6 +71,8 @@ def create(session: Session, subject: Subject, project_id: str, body: schemas.Da
         filename=upload.filename,
         on_broken=body.on_broken,
         split_seed=body.split_seed,
+        size=body.size,
+        labels=body.labels,
     )
     job = jobs.submit(
         session,
@@ -86,7 +88,13 @@ def create(session: Session, subject: Subject, project_id: str, body: schemas.Da
     dataset.job_id = job.id
     record(
         session, subject.name, "dataset.created", "dataset", dataset.id, project_id,
-        {"name": body.name, "sha256": upload.sha256, "on_broken": body.on_broken},
+        {
+            "name": body.name,
+            "sha256": upload.sha256,
+            "on_broken": body.on_broken,
+            "size": body.size.model_dump() if body.size else None,
+            "labels": body.labels,
+        },
     )  # fmt: skip
     _tell(session, dataset)
     return described(dataset)

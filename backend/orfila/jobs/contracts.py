@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from orfila.cases.schemas import AffectedImage, Engine, Finding, Rule
+from orfila.datasets.schemas import CifarLabels, ImageSize
 from orfila.drills.schemas import DrillOutcome, OptionValue
 from orfila.models.schemas import ModelCard
 from orfila.remedies.schemas import Method, Verification
@@ -32,6 +33,8 @@ class IngestSpec(Contract):
     filename: str
     on_broken: Literal["refuse", "skip"]
     split_seed: int
+    size: ImageSize | None = None
+    labels: CifarLabels | None = None
 
 
 class IngestResult(Contract):

@@ -876,6 +876,16 @@ export type DatasetCreate = {
      * Seed of the 10 % test split where the archive has no test folder.
      */
     split_seed?: number;
+    /**
+     * Resize all images to this; null takes the most frequent size. The intake report counts them.
+     */
+    size?: ImageSize | null;
+    /**
+     * Labels
+     *
+     * CIFAR-100 (binary version) has 100 fine and 20 coarse classes; null takes the fine ones.
+     */
+    labels?: 'fine' | 'coarse' | null;
 };
 
 /**
@@ -1566,6 +1576,22 @@ export type Finding = {
      * What to know before believing it, e.g. layers that are not indexed.
      */
     warnings?: Array<string>;
+};
+
+/**
+ * ImageSize
+ *
+ * Pixels.
+ */
+export type ImageSize = {
+    /**
+     * Width
+     */
+    width: number;
+    /**
+     * Height
+     */
+    height: number;
 };
 
 /**

@@ -21,8 +21,15 @@ def ingest(work: Work) -> IngestResult:
     seconds = pack_untrusted(
         work.store.local_path(spec.archive),
         out_dir,
-        {"on_broken": spec.on_broken, "seed": spec.split_seed, "keep_originals": True, "atlases": True},
+        {
+            "on_broken": spec.on_broken,
+            "seed": spec.split_seed,
+            "size": (spec.size.height, spec.size.width) if spec.size else None,
+            "keep_originals": True,
+            "atlases": True,
+        },
         work.progress,
+        labels=spec.labels,
     )
     work.progress("storing the data set", 1.0)
     meta = json.loads((out_dir / "meta.json").read_text())

@@ -1,5 +1,5 @@
 // The data sets of a project, and the way in: drop an archive, name it, read it.
-import { Button, Group, Select, Stack, TextInput } from '@mantine/core'
+import { Button, Group, NumberInput, Select, Stack, TextInput } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useNavigate, useParams } from '@tanstack/react-router'
 import { useState } from 'react'
@@ -14,6 +14,12 @@ import { body, idempotencyKey } from '@/lib/api'
 import { ago, count } from '@/lib/format'
 import { q } from '@/lib/queries'
 
+/** Both edges, one for both, or none: the most frequent size of the images. */
+function sizeOf(width: number | string, height: number | string): DatasetCreate['size'] {
+  const [w, h] = [Number(width), Number(height)]
+  return w || h ? { width: w || h, height: h || w } : null
+}
+
 const baseName = (file: string) => file.replace(/\.(zip|tar|tar\.gz|tgz)$/i, '')
 
 function NewDataset({ projectId }: { projectId: string }) {
@@ -22,12 +28,22 @@ function NewDataset({ projectId }: { projectId: string }) {
   const [upload, setUpload] = useState<Upload | null>(null)
   const [name, setName] = useState('')
   const [onBroken, setOnBroken] = useState<NonNullable<DatasetCreate['on_broken']>>('refuse')
+  const [width, setWidth] = useState<number | string>('')
+  const [height, setHeight] = useState<number | string>('')
+  const [labels, setLabels] = useState<NonNullable<DatasetCreate['labels']>>('fine')
+  const isCifar100 = /cifar-?_?100/i.test(upload?.filename ?? '')
   const create = useMutation({
     mutationFn: (uploadId: string) =>
       body(
         createDataset({
           path: { project_id: projectId },
-          body: { upload_id: uploadId, name, on_broken: onBroken },
+          body: {
+            upload_id: uploadId,
+            name,
+            on_broken: onBroken,
+            size: sizeOf(width, height),
+            labels: isCifar100 ? labels : null,
+          },
           headers: { 'Idempotency-Key': idempotencyKey() },
         }),
       ),
@@ -44,7 +60,7 @@ function NewDataset({ projectId }: { projectId: string }) {
           projectId={projectId}
           purpose="dataset"
           accept=".zip,.tar,.gz,.tgz"
-          hint="A zip or tar with one folder per class, at any depth; folders train and test are kept as splits."
+          hint="A zip or tar with one folder per class, at any depth; folders train and test are kept as splits. Or the binary version of CIFAR-10 or CIFAR-100 as it is published."
           onFinished={(finished, file) => {
             setUpload(finished)
             setName((old) => old || baseName(file.name))
@@ -69,6 +85,38 @@ function NewDataset({ projectId }: { projectId: string }) {
               onChange={(value) => setOnBroken(value as typeof onBroken)}
               w={240}
             />
+            <NumberInput
+              label="Resize to width"
+              placeholder="most frequent"
+              min={4}
+              max={1024}
+              allowDecimal={false}
+              value={width}
+              onChange={setWidth}
+              w={130}
+            />
+            <NumberInput
+              label="and height"
+              placeholder={width ? String(width) : 'most frequent'}
+              min={4}
+              max={1024}
+              allowDecimal={false}
+              value={height}
+              onChange={setHeight}
+              w={130}
+            />
+            {isCifar100 && (
+              <Select
+                label="Classes of CIFAR-100"
+                data={[
+                  { value: 'fine', label: '100 fine classes' },
+                  { value: 'coarse', label: '20 coarse classes' },
+                ]}
+                value={labels}
+                onChange={(value) => setLabels(value as typeof labels)}
+                w={170}
+              />
+            )}
             <Button loading={create.isPending} disabled={!name} onClick={() => create.mutate(upload.id)}>
               Read data set
             </Button>
