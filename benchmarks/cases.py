@@ -125,7 +125,7 @@ def make_surrogates(plan: Plan, attack_plan: AttackPlan, packed: Path, folder: P
         "data": opened.digest,
         "architecture": plan.architecture,
         "epochs": attack_plan.epochs,
-        "augment": False,
+        "augment": attack_plan.augment,
         "precision": plan.precision,
     }
     n_models = attack.settings()["ensemble"]
@@ -146,6 +146,7 @@ def make_poisoned(
         out_dir=folder,
         architecture=plan.architecture,
         epochs=attack_plan.epochs,
+        augment=attack_plan.augment,
         seed=seed,
         precision=plan.precision,
         surrogates=surrogates,

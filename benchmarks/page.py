@@ -26,7 +26,7 @@ def write(stored: dict[str, dict[str, Any]], plan: Plan, data: str, missing: Seq
     results: Results = {name: piece["result"] for name, piece in stored.items()}
     parts = [
         _HEAD,
-        f"{data} {plan.architecture}, no augmentation, one affected image, seeds {', '.join(map(str, plan.seeds))}.\n",
+        _setting(plan, data),
         _targets(results, plan),
         page_detection.attacks(results, plan),
         page_detection.comparison(results, plan),
@@ -43,6 +43,13 @@ def write(stored: dict[str, dict[str, Any]], plan: Plan, data: str, missing: Seq
         _machines(stored, missing),
     ]
     return "\n".join(part for part in parts if part)
+
+
+def _setting(plan: Plan, data: str) -> str:
+    augmented = [attack.label for attack in plan.attacks if attack.augment]
+    training = f"no augmentation but for {', '.join(augmented)}" if augmented else "no augmentation"
+    seeds = ", ".join(map(str, plan.seeds))
+    return f"{data} {plan.architecture}, {training}, one affected image, seeds {seeds}.\n"
 
 
 def _targets(results: Results, plan: Plan) -> str:

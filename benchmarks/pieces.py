@@ -95,7 +95,7 @@ def pieces(plan: Plan, place: Place, *, with_speed: bool) -> list[Piece]:
     found.append(Piece("frequency network", PREPARE, base | settings, _frequency, (place, settings)))
     for attack in plan.attacks:
         if attack.name == WITCHES_BREW:
-            told = base | {"epochs": attack.epochs}
+            told = base | {"epochs": attack.epochs, "augment": attack.augment, "settings": attack.settings}
             found.append(Piece(f"attacker {attack.label}", PREPARE, told, _attacker, (place, plan, attack)))
     for seed in plan.seeds:
         clean = f"{cases.CLEAN}-{seed}"

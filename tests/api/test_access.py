@@ -122,6 +122,7 @@ def test_a_viewer_changes_nothing(site):
         },
         ("PATCH", "/api/v1/cases/{case_id}"): {"name": "x"},
         ("POST", "/api/v1/cases/{case_id}/verdicts"): {"items": [{"index": 0, "verdict": "poison"}]},
+        ("POST", "/api/v1/cases/{case_id}/refit"): None,
         ("POST", "/api/v1/cases/{case_id}/remedies"): {"method": "eu", "remove": {"kind": "flagged"}},
         ("POST", "/api/v1/cases/{case_id}/comparisons"): {"detectors": None},
         ("POST", "/api/v1/projects/{project_id}/drills"): {"name": "x", "dataset_id": dataset, "attack": "badnet"},
