@@ -64,7 +64,9 @@ FULL = Plan(
         AttackPlan("blended", "blended", 0.02, 15, target=(0.95, 0.95)),
         AttackPlan("sinusoid", "sinusoid", 0.05, 15, target=(0.99, 0.99)),
         AttackPlan("warp", "warp", 0.05, 20, target=(0.85, 0.85), least_psr=0.8),
-        AttackPlan("witches-brew", "witches-brew", 0.02, 15, target=(0.80, 0.80)),
+        AttackPlan(
+            "witches-brew", "witches-brew", 0.02, 20, {"ensemble": 3, "steps": 40}, augment=True, target=(0.80, 0.80)
+        ),
         AttackPlan("label-flip", "label-flip", 0.02, 15, least_psr=0.0),
     ),
     seeds=(0, 1, 2),

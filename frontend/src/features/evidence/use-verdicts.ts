@@ -1,12 +1,12 @@
 // The reviewer's own verdicts on a case: shown at once, posted behind, undone and redone also in bulk.
 import { notifications } from '@mantine/notifications'
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
+import { useMutation, useMutationState, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useCallback, useMemo, useRef } from 'react'
 import { postVerdicts, type Verdict } from '@/client'
 import { body, idempotencyKey, toProblem } from '@/lib/api'
 import { plural } from '@/lib/format'
 import { q } from '@/lib/queries'
-import { inverse, type VerdictChange, type VerdictValue } from '@/lib/verdicts'
+import { applyChanges, inverse, type VerdictChange, type VerdictValue } from '@/lib/verdicts'
 
 /** The API takes at most this many verdicts at once. */
 const BATCH = 10_000
@@ -16,11 +16,17 @@ export function useVerdicts(caseId: string) {
   const reviewer = useQuery(q.session()).data?.user.name ?? ''
   const key = q.verdicts(caseId).queryKey
   const list = useQuery(q.verdicts(caseId)).data
+  // A list that an event lets us fetch while verdicts are on their way lacks them; they stay on the page all the same, or
+  // an undo would remember that they were never given.
+  const onTheirWay = useMutationState({
+    filters: { mutationKey: ['post-verdicts', caseId], status: 'pending' },
+    select: (mutation) => mutation.state.variables as VerdictChange[],
+  })
   const verdicts = useMemo(() => {
     const mine = new Map<number, VerdictValue>()
     for (const verdict of list ?? []) if (verdict.reviewer === reviewer) mine.set(verdict.index, verdict.verdict)
-    return mine
-  }, [list, reviewer])
+    return applyChanges(mine, onTheirWay.flat())
+  }, [list, reviewer, onTheirWay])
 
   const post = useMutation({
     mutationKey: ['post-verdicts', caseId],

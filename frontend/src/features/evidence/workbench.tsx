@@ -1,7 +1,7 @@
 // The workbench: histogram with threshold, gallery and inspector over one selection. All of its state is in the address,
 // and everything but the inspector's detail is computed here from the columns, without asking the server.
 import { Select, Skeleton } from '@mantine/core'
-import { keepPreviousData, useQuery } from '@tanstack/react-query'
+import { useQuery } from '@tanstack/react-query'
 import { useNavigate, useParams, useSearch } from '@tanstack/react-router'
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react'
 import type { Case, Dataset, Finding } from '@/client'
@@ -389,7 +389,7 @@ export function WorkbenchScreen() {
     ...q.caseColumns(caseId, item?.result_digest ?? null),
     enabled: Boolean(item?.finding),
     // While the scores that have learned are on their way, the earlier ones stay.
-    placeholderData: keepPreviousData,
+    placeholderData: (earlier, of) => (of?.queryKey[1] === caseId ? earlier : undefined),
   })
   return (
     <Loaded query={query}>
