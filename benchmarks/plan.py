@@ -19,14 +19,14 @@ class AttackPlan:
     rate: float
     epochs: int
     """Of the training; enough for the poison to take hold."""
-    augment: bool = False
-    """Random shifts and flips in training. They keep a small patch from taking hold; Witches' Brew needs them, since a
-    network that has learned its images by heart has no gradient left at them for a poison to match."""
     settings: dict[str, Any] = field(default_factory=dict)
     target: tuple[float, float] | None = None
     """Precision and recall of the automatic set to reach, mean over the seeds that count."""
     least_psr: float = 0.5
     """A seed counts when the poison success rate is at least this."""
+    augment: bool = False
+    """Random shifts and flips in training. They keep a small patch from taking hold; Witches' Brew needs them, since a
+    network that has learned its images by heart has no gradient left at them for a poison to match."""
 
 
 @dataclass(frozen=True)
