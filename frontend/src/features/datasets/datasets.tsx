@@ -76,7 +76,7 @@ function NewDataset({ projectId }: { projectId: string }) {
               style={{ flex: 1 }}
             />
             <Select
-              label="Images that cannot be decoded"
+              label="Broken images"
               data={[
                 { value: 'refuse', label: 'Refuse the data set' },
                 { value: 'skip', label: 'Leave them out, with a list' },
