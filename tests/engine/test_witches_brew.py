@@ -29,7 +29,7 @@ def surrogates(count: int = 1) -> list[nn.Module]:
 
 
 def craft(models: list[nn.Module] | None = None, seed: int = 0, augmented: bool = False, **settings: Any) -> Brew:
-    attack = WitchesBrew(**({"rate": 0.2, "target": 0, "steps": 40} | settings))
+    attack = WitchesBrew(**({"rate": 0.2, "target": 0, "steps": 40, "ensemble": 1} | settings))
     return attack.craft(
         models or surrogates(attack.ensemble), CARD, IMAGES, LABELS, VICTIM,
         victim_row=4, source=1, target=0, seed=seed, augmented=augmented, device="cpu",
@@ -146,10 +146,11 @@ def test_too_few_pictures_or_surrogates_are_refused() -> None:
 
 
 def test_a_drill_brews_once_and_shares_its_surrogates(few_digits: PackedDataset, tmp_path: Path) -> None:
-    attack = WitchesBrew(rate=0.1, target=0, steps=3)
+    attack = WitchesBrew(rate=0.1, target=0, steps=3, ensemble=1)
     options: dict[str, Any] = {"architecture": "resnet-nano", "epochs": 8, "device": "cpu"}
     made = plant_and_train(few_digits, attack, out_dir=tmp_path / "a", surrogates=tmp_path / "models", **options)
     assert made.about["n_victims"] == 1
+    assert made.about["settings"]["augment"], "this attack takes hold of a training that does not learn by heart"
     assert made.about["took_hold"] == (made.outcome.predicted[0] == 0)
     row = made.planted.victim_row
     assert row is not None

@@ -63,7 +63,7 @@ def run(
     architecture: str,
     epochs: int,
     seed: int = 0,
-    augment: bool = False,
+    augment: bool | None = None,
     n_affected: int = 1,
     n_b: int = 50,
     device: str = "auto",

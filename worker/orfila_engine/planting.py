@@ -103,7 +103,7 @@ def plant_and_train(
     architecture: str,
     epochs: int,
     seed: int = 0,
-    augment: bool = False,
+    augment: bool | None = None,
     precision: Precision = "auto",
     n_affected: int = 1,
     surrogates: Path | None = None,
@@ -115,12 +115,13 @@ def plant_and_train(
     data/ the poisoned pack · truth.csv · model.safetensors · triggered.npz (images, labels: the victims) ·
     affected-N.png · planting.json (written last: settings, poison success rate, accuracy).
 
-    augment: off by default; it keeps a planted patch from taking hold within few epochs.
+    augment: random shifts and flips in training; by default what the attack needs to take hold.
     surrogates: folder for the attacker's models of Witches' Brew, which drills over one data set may share; a folder in
     `out_dir` by default.
 
     Raises ValueError when the attack does not fit the data. A poison that fools the model nowhere is no error here.
     """
+    augment = attack.augmented if augment is None else augment
     settings = {
         "attack": attack.settings(),
         "data": packed.digest,

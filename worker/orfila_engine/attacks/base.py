@@ -87,6 +87,8 @@ class Attack(Protocol):
     """An attack with its settings."""
 
     name: ClassVar[str]
+    augmented: ClassVar[bool]
+    """Whether the training should have random shifts and flips: they keep a small patch from taking hold."""
 
     def settings(self) -> dict[str, Any]:
         """Name and every setting: together with data and seed they decide the poison."""
@@ -112,6 +114,7 @@ class PoisonSettings:
     """The label that victims shall receive; None chooses by seed."""
 
     name: ClassVar[str]
+    augmented: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         if not 0 < self.rate < 1:

@@ -42,12 +42,12 @@ def drill(
     eps: Annotated[
         float | None, typer.Option(help="witches-brew: most that a pixel changes, of 255 grey levels. Default: 16.")
     ] = None,
-    steps: Annotated[int | None, typer.Option(help="witches-brew: steps of each restart. Default: 100.")] = None,
+    steps: Annotated[int | None, typer.Option(help="witches-brew: steps of each restart. Default: 40.")] = None,
     restarts: Annotated[
         int | None, typer.Option(help="witches-brew: random starts, of which the best match is kept. Default: 1.")
     ] = None,
     ensemble: Annotated[
-        int | None, typer.Option(help="witches-brew: models of the attacker to craft on, each trained. Default: 1.")
+        int | None, typer.Option(help="witches-brew: models of the attacker to craft on, each trained. Default: 3.")
     ] = None,
     victim: Annotated[
         int | None, typer.Option(help="witches-brew: the test image to aim at, by index. Default: by seed.")
@@ -58,8 +58,11 @@ def drill(
     arch: Annotated[str, typer.Option(help="Architecture to train.")] = "resnet20-cifar",
     epochs: Annotated[int, typer.Option(min=1, help="Passes over the training images.")] = 20,
     augment: Annotated[
-        bool, typer.Option(help="Random shifts and flips in training; they keep a small patch from taking hold.")
-    ] = False,
+        bool | None,
+        typer.Option(
+            help="Random shifts and flips in training; they keep a patch from taking hold. Default: witches-brew alone."
+        ),
+    ] = None,
     precision: Annotated[Numbers, typer.Option(help="bfloat16: faster where the processor has it.")] = Numbers.auto,
     affected: Annotated[int, typer.Option(min=1, max=16, help="How many fooled test images to investigate.")] = 1,
     train_only: Annotated[
