@@ -15,6 +15,8 @@ _HEAD = """# Benchmarks
 Written by `make bench` from the results in bench-data/; not edited by hand. A target that is missed is printed as
 missed.
 """
+_OF_A_RUN = ("threads", "command")
+"""What differs between the pieces of one benchmark."""
 
 
 def write(stored: dict[str, dict[str, Any]], plan: Plan, data: str, missing: Sequence[str] = ()) -> str:
@@ -62,19 +64,26 @@ def _targets(results: Results, plan: Plan) -> str:
     return "\n".join(["## Targets", "", table(["what", "target", "reached", ""], rows), ""])
 
 
+def _all(stored: dict[str, dict[str, Any]], names: Sequence[str], key: str) -> str:
+    return ", ".join(sorted({stored[name]["machine"][key] for name in names}))
+
+
 def _machines(stored: dict[str, dict[str, Any]], missing: Sequence[str]) -> str:
     """Where it was measured; pieces that were measured alike are told of together."""
     lines = ["## Machine", ""]
     alike: dict[tuple[tuple[str, str], ...], list[str]] = {}
     for name, piece in stored.items():
-        about = {k: v for k, v in piece["machine"].items() if not k.startswith("load")}
-        alike.setdefault(tuple(about.items()), []).append(name)
+        same = {k: v for k, v in piece["machine"].items() if not k.startswith("load") and k not in _OF_A_RUN}
+        alike.setdefault(tuple(same.items()), []).append(name)
     for about, names in alike.items():
         hours = sum(stored[name]["seconds"] for name in names) / 3600
         kinds = sorted({name.split()[0] for name in names})
         lines += [f"{len(names)} pieces ({', '.join(kinds)}), {hours:.1f} hours of processes:", ""]
         lines += [f"- {name}: {value}" for name, value in about]
-        lines.append("")
+        lines.append(f"- threads: {_all(stored, names, 'threads')}")
+        # A benchmark that is stopped and resumed is several runs; which piece was measured in which, its file says.
+        commands = {stored[name]["machine"]["command"].partition(" --only")[0] for name in names}
+        lines += [f"- command: {', '.join(sorted(commands))}", ""]
     if missing:
         lines += [f"Not measured yet: {', '.join(missing)}.", ""]
     return "\n".join(lines)
