@@ -24,7 +24,6 @@ from torch import nn
 from benchmarks.plan import AttackPlan, Plan
 from orfila_engine.architectures import ModelCard, load_model, save_model
 from orfila_engine.architectures.weights import read_header
-from orfila_engine.attacks import make
 from orfila_engine.brewing import SURROGATE_SEED, surrogate
 from orfila_engine.commands.common import kept_index
 from orfila_engine.data import PackedDataset
@@ -120,12 +119,12 @@ def make_surrogates(plan: Plan, attack_plan: AttackPlan, packed: Path, folder: P
     """Train the models that an attacker crafts with, in `folder`, unless they are there."""
     began = time.perf_counter()
     opened = PackedDataset.open(packed)
-    attack = make(attack_plan.name, rate=attack_plan.rate, **attack_plan.settings)
+    attack = attack_plan.attack
     how = {
         "data": opened.digest,
         "architecture": plan.architecture,
         "epochs": attack_plan.epochs,
-        "augment": attack_plan.augment,
+        "augment": attack.augmented,
         "precision": plan.precision,
     }
     n_models = attack.settings()["ensemble"]
@@ -139,14 +138,12 @@ def make_poisoned(
 ) -> dict[str, Any]:
     """Plant and train a case in `folder` unless it is there; returns its planting.json and the seconds it took now."""
     began = time.perf_counter()
-    attack = make(attack_plan.name, rate=attack_plan.rate, **attack_plan.settings)
     made = plant_and_train(
         PackedDataset.open(packed),
-        attack,
+        attack_plan.attack,
         out_dir=folder,
         architecture=plan.architecture,
         epochs=attack_plan.epochs,
-        augment=attack_plan.augment,
         seed=seed,
         precision=plan.precision,
         surrogates=surrogates,

@@ -48,7 +48,7 @@ def write(stored: dict[str, dict[str, Any]], plan: Plan, data: str, missing: Seq
 
 
 def _setting(plan: Plan, data: str) -> str:
-    augmented = [attack.label for attack in plan.attacks if attack.augment]
+    augmented = [attack.label for attack in plan.attacks if attack.attack.augmented]
     training = f"no augmentation but for {', '.join(augmented)}" if augmented else "no augmentation"
     seeds = ", ".join(map(str, plan.seeds))
     return f"{data} {plan.architecture}, {training}, one affected image, seeds {seeds}.\n"

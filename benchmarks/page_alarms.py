@@ -98,26 +98,23 @@ def sweeps(results: Results, plan: Plan) -> str:
 
 def sweep_targets(results: Results, plan: Plan) -> list[list[str]]:
     """Rows of the target table."""
-    # Nothing tells whether a label flip, which has no trigger, has succeeded; so none has to be found.
-    must, may = (
-        [
-            results[f"sweep {attack.label}-{seed}"]
-            for attack in plan.attacks
-            if (attack.least_psr > 0) == has_trigger
-            for seed in plan.seeds
-            if (r := results.get(f"detection {attack.label}-{seed}"))
-            and r in counted(of_attack(results, plan, attack), attack)
-            and f"sweep {attack.label}-{seed}" in results
-        ]
-        for has_trigger in (True, False)
-    )
+    succeeded = {
+        f"{attack.label}-{seed}"
+        for attack in plan.attacks
+        for seed in plan.seeds
+        if (r := results.get(f"detection {attack.label}-{seed}"))
+        and r in counted(of_attack(results, plan, attack), attack)
+    }
+    poisoned = [
+        r for name, r in results.items() if name.removeprefix("sweep ") in succeeded and name.startswith("sweep ")
+    ]
     clean = [r for name, r in results.items() if name.startswith(f"sweep {CLEAN}-")]
     rows = []
-    hits, found = (sum(r["poisoned"] in r["accused"] for r in of) for of in (must, may))
-    if must:
-        rows.append(["sweep: poisoned class found", "always", f"{hits} of {len(must)}", verdict(hits == len(must))])
-    if may:
-        rows.append(["sweep: class with flipped labels found", "-", f"{found} of {len(may)}", "-"])
+    if poisoned:
+        hits = sum(r["poisoned"] in r["accused"] for r in poisoned)
+        rows.append(
+            ["sweep: poisoned class found", "always", f"{hits} of {len(poisoned)}", verdict(hits == len(poisoned))]
+        )
     if clean:
         wrong = sum(len(r["accused"]) for r in clean)
         rows.append(

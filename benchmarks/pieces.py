@@ -13,7 +13,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -95,7 +95,7 @@ def pieces(plan: Plan, place: Place, *, with_speed: bool) -> list[Piece]:
     found.append(Piece("frequency network", PREPARE, base | settings, _frequency, (place, settings)))
     for attack in plan.attacks:
         if attack.name == WITCHES_BREW:
-            told = base | {"epochs": attack.epochs, "augment": attack.augment, "settings": attack.settings}
+            told = base | attack.told()
             found.append(Piece(f"attacker {attack.label}", PREPARE, told, _attacker, (place, plan, attack)))
     for seed in plan.seeds:
         clean = f"{cases.CLEAN}-{seed}"
@@ -186,7 +186,7 @@ def _measure(piece: Piece) -> dict[str, Any]:
 
 def _of_attack(plan: Plan, place: Place, attack: AttackPlan, seed: int, base: dict[str, Any]) -> list[Piece]:
     case = f"{attack.label}-{seed}"
-    told = base | asdict(attack) | {"seed": seed, "target": None}
+    told = base | attack.told() | {"seed": seed}
     found = [
         Piece(f"model {case}", MODELS, told, _poisoned_model, (place, plan, attack, seed)),
         Piece(

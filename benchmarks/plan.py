@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
+from orfila_engine.attacks import Attack, WitchesBrew, make
 from orfila_engine.devices import Precision
 
 
@@ -24,9 +25,16 @@ class AttackPlan:
     """Precision and recall of the automatic set to reach, mean over the seeds that count."""
     least_psr: float = 0.5
     """A seed counts when the poison success rate is at least this."""
-    augment: bool = False
-    """Random shifts and flips in training. They keep a small patch from taking hold; Witches' Brew needs them, since a
-    network that has learned its images by heart has no gradient left at them for a poison to match."""
+
+    @property
+    def attack(self) -> Attack | WitchesBrew:
+        """The attack, with its own defaults where the plan says nothing."""
+        return make(self.name, rate=self.rate, **self.settings)
+
+    def told(self) -> dict[str, Any]:
+        """What a stored result belongs to: also what the attack does by default, which may change."""
+        made = self.attack
+        return asdict(self) | {"attack": made.settings(), "augmented": made.augmented, "target": None}
 
 
 @dataclass(frozen=True)
@@ -64,9 +72,7 @@ FULL = Plan(
         AttackPlan("blended", "blended", 0.02, 15, target=(0.95, 0.95)),
         AttackPlan("sinusoid", "sinusoid", 0.05, 15, target=(0.99, 0.99)),
         AttackPlan("warp", "warp", 0.05, 20, target=(0.85, 0.85), least_psr=0.8),
-        AttackPlan(
-            "witches-brew", "witches-brew", 0.02, 20, {"ensemble": 3, "steps": 40}, augment=True, target=(0.80, 0.80)
-        ),
+        AttackPlan("witches-brew", "witches-brew", 0.02, 20, target=(0.80, 0.80)),
         AttackPlan("label-flip", "label-flip", 0.02, 15, least_psr=0.0),
     ),
     seeds=(0, 1, 2),

@@ -39,6 +39,7 @@ from orfila.models import service as models
 from orfila.models.models import ClassifierModel
 from orfila.remedies import service as remedies
 from orfila.remedies.models import Remedy
+from orfila.review import learning
 from orfila.runs import Run
 from orfila.storage import BlobStore
 from orfila.sweeps import service as sweeps
@@ -129,7 +130,9 @@ class _Refit(Outcome):
         cases.tell(session, session.get_one(Case, job.subject_id))
 
     def restarted(self, session: Session, job: Job) -> None:
-        cases.require_open(session.get_one(Case, job.subject_id))
+        case = session.get_one(Case, job.subject_id)
+        cases.require_open(case)
+        learning.require_idle(session, case, besides=job.id)
 
 
 class _Remedy(Outcome):

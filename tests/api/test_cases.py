@@ -291,6 +291,8 @@ def test_a_failed_refit_leaves_the_case_as_it_was(site):
     assert site.get(f"/jobs/{job['id']}")["error"] == "The index is gone."
     assert site.get(f"/cases/{case['id']}/review")["n_to_learn"] == 1
     assert site.post(f"/cases/{case['id']}/refit", None, 202)["state"] == "queued"
+    retried = site.post(f"/jobs/{job['id']}/retry", None, 409)
+    assert retried["code"] == "case_learning", "the failed one would overtake it"
 
 
 def test_who_may_let_a_case_learn_and_when(site):

@@ -9,8 +9,10 @@ import pytest
 from conftest import CLASSES, N_TEST_PER_CLASS, N_TRAIN, N_TRAIN_PER_CLASS, card, dataset_zip, picture, safetensors
 from PIL import Image
 
+from orfila.datasets.schemas import MAX_EDGE
 from orfila.jobs.models import Job
 from orfila.models.architectures import offered
+from orfila_engine.data.pack import MAX_EDGE as ENGINE_MAX_EDGE
 
 
 def decoded(column):
@@ -121,6 +123,7 @@ def test_a_size_and_the_labels_of_cifar100_reach_the_worker(site):
     path = f"/projects/{site.project}/datasets"
     for wrong in ({"size": {"width": 5000, "height": 32}}, {"size": {"width": 32}}, {"labels": "superfine"}):
         assert site.post(path, {"upload_id": upload, "name": "x"} | wrong, 422)["errors"]
+    assert MAX_EDGE == ENGINE_MAX_EDGE
     asked = {"size": {"width": 48, "height": 32}, "labels": "coarse"}
     dataset = site.post(path, {"upload_id": upload, "name": "animals"} | asked)
     with site.database.reading() as session:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from conftest import Server, Watched
-from playwright.sync_api import Page, expect
+from playwright.sync_api import Page, Route, expect
 from sample import TARGET, VICTIM, Sample
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
@@ -83,6 +83,40 @@ def judge_by_keyboard(page: Page) -> None:
     expect(judged).to_contain_text("2 judged")
 
 
+def judge_while_a_list_is_fetched(page: Page) -> None:
+    """A list of verdicts that is fetched while one is on its way lacks it; it stays on the page, and L waits for it."""
+    judged = page.get_by_role("status").filter(has_text="judged")
+    held: list[Route] = []
+
+    def hold(route: Route) -> None:
+        if route.request.method == "POST":
+            held.append(route)
+        else:
+            route.continue_()
+
+    verdicts = f"{page.url.partition('/c/')[0]}/api/v1/cases/{page.url.split('/c/')[1].split('/')[0]}/verdicts"
+    page.route(verdicts, hold)
+    page.get_by_role("gridcell").nth(6).click()
+    page.keyboard.press("Shift+P")
+    expect(judged).to_contain_text("3 judged")
+    index = int(str(page.get_by_role("gridcell").nth(7).get_attribute("data-index")))
+    for verdict in ("unsure", None):
+        answer = page.request.post(verdicts, data={"items": [{"index": index, "verdict": verdict}]})
+        assert answer.ok, answer.text()
+        expect(judged).to_contain_text("4 judged" if verdict else "3 judged")
+    learning = page.get_by_role("group", name="Learning from verdicts")
+    page.keyboard.press("l")
+    expect(learning).to_contain_text("Learning")
+    assert len(held) == 1
+    held[0].continue_()
+    expect(learning).to_contain_text("Learned from 3 verdicts", timeout=30_000)
+    page.unroute(verdicts)
+    page.keyboard.press("Control+z")
+    expect(judged).to_contain_text("2 judged")
+    page.keyboard.press("l")
+    expect(learning).to_contain_text("Learned from 2 verdicts", timeout=30_000)
+
+
 def learn_by_keyboard(page: Page) -> None:
     """The scores learn from a verdict by key, gallery and count follow without a reload; taken back, they come back."""
     before = flagged_count(page)
@@ -144,6 +178,7 @@ def test_a_person_walks_a_case_from_two_files_to_a_verified_repair(
     assert abs(flagged_count(page) - len(sample.poison)) <= 2
     judge_by_keyboard(page)
     learn_by_keyboard(page)
+    judge_while_a_list_is_fetched(page)
     inspector = page.get_by_role("region", name="Inspector")
     expect(inspector.get_by_role("list", name="Influence shift by transform")).to_be_visible()
     move_threshold(page)

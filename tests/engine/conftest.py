@@ -5,11 +5,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 from sklearn.datasets import load_digits
+from torch import nn
 
 from orfila_engine import drill
+from orfila_engine.architectures import ModelCard, load_model
 from orfila_engine.attacks import BadNet
 from orfila_engine.data import PackedDataset, pack
 from orfila_engine.data.sources import Arrays
+from orfila_engine.fingerprint import FingerprintIndex
 
 N_TRAIN = 1_400
 
@@ -45,3 +48,15 @@ def drilled(digits: PackedDataset, tmp_path_factory: pytest.TempPathFactory) -> 
         epochs=20,
         device="cpu",
     )
+
+
+@pytest.fixture(scope="module")
+def model(drilled: drill.DrillResult) -> tuple[nn.Module, ModelCard]:
+    """The drill's model."""
+    return load_model(drilled.path / "model.safetensors")
+
+
+@pytest.fixture(scope="module")
+def index(drilled: drill.DrillResult) -> FingerprintIndex:
+    """The drill's index."""
+    return FingerprintIndex.open(drilled.path / "index", "cpu")

@@ -12,7 +12,7 @@ from test_ekfac_factors import CARD, pictures
 from test_gradients import MODELS, prepared
 from torch import Tensor, nn
 
-from orfila_engine.architectures import normalise
+from orfila_engine.architectures import ModelCard, normalise
 from orfila_engine.ekfac import EkfacEngine, EkfacSpec, build_engine, open_engine
 from orfila_engine.evaluation import to_tensor
 from orfila_engine.gradients.objectives import Objective, cross_entropy, measurement
@@ -36,14 +36,19 @@ def asked(seed: int, n_b: int = 3) -> Asked:
 
 
 def vectors(
-    model: nn.Module, engine: EkfacEngine, x: Tensor, labels: NDArray[np.int64], objective: Objective
+    model: nn.Module,
+    engine: EkfacEngine,
+    x: Tensor,
+    labels: NDArray[np.int64],
+    objective: Objective,
+    card: ModelCard = CARD,
 ) -> Tensor:
     """Gradients [N, d] of the covered parameters by autograd."""
     parameters = dict(model.named_parameters())
     names = [n for layer in engine.factors.hooked.layers for n in (layer.weight, layer.bias) if n is not None]
     rows = []
     for i in range(len(x)):
-        loss = objective(model(normalise(x[i : i + 1], CARD).double()), torch.tensor([labels[i]])).sum()
+        loss = objective(model(normalise(x[i : i + 1], card).double()), torch.tensor([labels[i]])).sum()
         found = torch.autograd.grad(loss, [parameters[n] for n in names])
         rows.append(torch.cat([g.flatten() for g in found]))
     return torch.stack(rows)

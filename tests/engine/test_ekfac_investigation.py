@@ -16,7 +16,7 @@ from PIL import Image
 from sklearn.metrics import roc_auc_score
 from torch import nn
 
-from orfila_engine.architectures import ModelCard, load_model, normalise
+from orfila_engine.architectures import ModelCard, normalise
 from orfila_engine.confirmation import confirm, rank_correlation
 from orfila_engine.drill import DrillResult
 from orfila_engine.ekfac import EkfacEngine, EkfacSpec, build_engine, fit_factors, kept_engine
@@ -28,11 +28,6 @@ from orfila_engine.questions import Asked, ask
 from orfila_engine.training import train
 
 N_B = 20
-
-
-@pytest.fixture(scope="module")
-def model(drilled: DrillResult) -> tuple[nn.Module, ModelCard]:
-    return load_model(drilled.path / "model.safetensors")
 
 
 @pytest.fixture(scope="module")

@@ -9,7 +9,7 @@ import pytest
 from numpy.typing import NDArray
 from torch import nn
 
-from orfila_engine.architectures import ModelCard, load_model
+from orfila_engine.architectures import ModelCard
 from orfila_engine.collapse import Collapse, collapse
 from orfila_engine.data import PackedDataset
 from orfila_engine.drill import DrillResult
@@ -21,16 +21,6 @@ from orfila_engine.suspects import FingerprintSuspects, Vector
 
 D = 48
 N_CLEAN, N_POISON = 400, 60
-
-
-@pytest.fixture(scope="module")
-def model(drilled: DrillResult) -> tuple[nn.Module, ModelCard]:
-    return load_model(drilled.path / "model.safetensors")
-
-
-@pytest.fixture(scope="module")
-def index(drilled: DrillResult) -> FingerprintIndex:
-    return FingerprintIndex.open(drilled.path / "index", "cpu")
 
 
 def rows_of(n: int, group: int, seed: int) -> Vector:

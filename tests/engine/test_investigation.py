@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 from torch import nn
 
-from orfila_engine.architectures import ModelCard, load_model
+from orfila_engine.architectures import ModelCard
 from orfila_engine.data import DataError, PackedDataset
 from orfila_engine.drill import DrillResult, triggered_test
 from orfila_engine.evaluation import evaluate
@@ -21,16 +21,6 @@ from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.investigation import Affected, affected_from_test, investigate, read_affected
 from orfila_engine.questions import ask
 from orfila_engine.report import write_report
-
-
-@pytest.fixture(scope="module")
-def model(drilled: DrillResult) -> tuple[nn.Module, ModelCard]:
-    return load_model(drilled.path / "model.safetensors")
-
-
-@pytest.fixture(scope="module")
-def index(drilled: DrillResult) -> FingerprintIndex:
-    return FingerprintIndex.open(drilled.path / "index", "cpu")
 
 
 def fooled(drilled: DrillResult, model: tuple[nn.Module, ModelCard]) -> list[Affected]:

@@ -11,17 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from numpy.typing import NDArray
-from test_ekfac_engine import close, solve
+from test_ekfac_engine import close, solve, vectors
 from test_paper_models import CLASSES, NETWORKS, prepared, weights_of
-from torch import Tensor, nn
+from torch import Tensor
 
-from orfila_engine.architectures import ModelCard, normalise
-from orfila_engine.ekfac import EkfacEngine, EkfacSpec, build_engine
+from orfila_engine.architectures import ModelCard
+from orfila_engine.ekfac import EkfacSpec, build_engine
 from orfila_engine.ekfac.contraction import Contraction
 from orfila_engine.evaluation import to_tensor
 from orfila_engine.gradients.hooked import HookedModel
-from orfila_engine.gradients.objectives import Objective, cross_entropy, measurement
+from orfila_engine.gradients.objectives import cross_entropy, measurement
 from orfila_engine.questions import Asked
 
 N = 5
@@ -73,21 +72,8 @@ def test_influences_of_a_whole_network(network: str, tmp_path: Path) -> None:
     engine = build_engine(model, card, pixels, LABELS, tmp_path / "ekfac", EkfacSpec(labels="all"), device="cpu")
     shown = rng.integers(0, 256, (3, size, size, 3), dtype=np.uint8)
     question = Asked(np.empty((0, 0), np.float32), to_tensor(shown), shown, np.array([1, 2, 0]), ("none",) * 3)
-    g = _vectors(model, card, engine, to_tensor(pixels), LABELS, cross_entropy)
-    h = _vectors(model, card, engine, question.inputs, question.labels, measurement)
+    g = vectors(model, engine, to_tensor(pixels), LABELS, cross_entropy, card)
+    h = vectors(model, engine, question.inputs, question.labels, measurement, card)
     solved = solve(model, engine, g)
     close(engine.influence([question]), (solved @ h.T)[None])
     close(engine.self_influence, (g * solved).sum(1))
-
-
-def _vectors(
-    model: nn.Module, card: ModelCard, engine: EkfacEngine, x: Tensor, labels: NDArray[np.int64], objective: Objective
-) -> Tensor:
-    """Gradients [N, d] of the covered parameters by autograd."""
-    parameters = dict(model.named_parameters())
-    names = [n for layer in engine.factors.hooked.layers for n in (layer.weight, layer.bias) if n is not None]
-    rows = []
-    for i in range(len(x)):
-        loss = objective(model(normalise(x[i : i + 1], card).double()), torch.tensor([labels[i]])).sum()
-        rows.append(torch.cat([g.flatten() for g in torch.autograd.grad(loss, [parameters[n] for n in names])]))
-    return torch.stack(rows)

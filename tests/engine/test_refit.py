@@ -2,29 +2,22 @@
 
 import json
 import shutil
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from torch import nn
 
-from orfila_engine.architectures import ModelCard, load_model
+from orfila_engine.architectures import ModelCard
 from orfila_engine.drill import DrillResult, triggered_test
 from orfila_engine.evaluation import evaluate
 from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.investigation import Affected, Investigation, investigate
 from orfila_engine.refit import FILES, refit
-
-
-@pytest.fixture(scope="module")
-def model(drilled: DrillResult) -> tuple[nn.Module, ModelCard]:
-    return load_model(drilled.path / "model.safetensors")
-
-
-@pytest.fixture(scope="module")
-def index(drilled: DrillResult) -> FingerprintIndex:
-    return FingerprintIndex.open(drilled.path / "index", "cpu")
+from orfila_engine.report import write_report
 
 
 @pytest.fixture(scope="module")
@@ -46,27 +39,40 @@ def first(
     return investigate(index, drilled.packed, *model, affected, out_dir=tmp_path_factory.mktemp("first") / "found")
 
 
-def columns(folder: Path) -> dict[str, np.ndarray]:
-    table = pq.read_table(folder / "scores.parquet")
-    return {name: table[name].to_numpy() for name in table.column_names}
+Refit = Callable[..., Investigation]
 
 
-def test_without_verdicts_the_first_answer_comes_back(
+@pytest.fixture
+def learn(
     drilled: DrillResult,
     index: FingerprintIndex,
     model: tuple[nn.Module, ModelCard],
     affected: list[Affected],
     first: Investigation,
     tmp_path: Path,
-) -> None:
-    poison = first.flagged[:3].tolist()
-    learned = refit(
-        first.path, index, drilled.packed, *model, affected, poison=poison, clean=[], out_dir=tmp_path / "learned"
-    )
+) -> Refit:
+    """Refit the first investigation, or what is said instead."""
+
+    def again(
+        found: Path = first.path, images: list[Affected] = affected, name: str = "out", **verdicts: Any
+    ) -> Investigation:
+        return refit(
+            found, index, drilled.packed, *model, images, out_dir=tmp_path / name,
+            **({"poison": [], "clean": []} | verdicts),
+        )  # fmt: skip
+
+    return again
+
+
+def columns(folder: Path) -> dict[str, np.ndarray]:
+    table = pq.read_table(folder / "scores.parquet")
+    return {name: table[name].to_numpy() for name in table.column_names}
+
+
+def test_without_verdicts_the_first_answer_comes_back(first: Investigation, learn: Refit) -> None:
+    learned = learn(poison=first.flagged[:3].tolist(), name="learned")
     assert learned.summary["parameters"]["n_confirmed"] == 3
-    undone = refit(
-        learned.path, index, drilled.packed, *model, affected, poison=[], clean=[], out_dir=tmp_path / "undone"
-    )
+    undone = learn(learned.path, name="undone")
     for name, column in columns(first.path).items():
         assert np.array_equal(columns(undone.path)[name], column), name
     assert (undone.path / "flagged.csv").read_bytes() == (first.path / "flagged.csv").read_bytes()
@@ -76,19 +82,14 @@ def test_without_verdicts_the_first_answer_comes_back(
 
 
 def test_verdicts_move_the_rest_and_not_the_evidence(
-    drilled: DrillResult,
-    index: FingerprintIndex,
-    model: tuple[nn.Module, ModelCard],
-    affected: list[Affected],
-    first: Investigation,
-    tmp_path: Path,
+    drilled: DrillResult, first: Investigation, learn: Refit, tmp_path: Path
 ) -> None:
     """Half of the poison is called clean: what resembles it follows."""
     before = columns(first.path)
     truth = drilled.planted.indices
     said_clean, others = truth[::2].tolist(), truth[1::2]
     folder = Path(shutil.copytree(first.path, tmp_path / "found"))
-    learned = refit(folder, index, drilled.packed, *model, affected, poison=[], clean=said_clean, out_dir=folder)
+    learned = learn(folder, clean=said_clean, name="found")
     after = columns(folder)
     assert not after["flagged"][said_clean].any()
     assert after["posterior"][others].mean() < before["posterior"][others].mean() - 0.2
@@ -97,23 +98,16 @@ def test_verdicts_move_the_rest_and_not_the_evidence(
     assert f"after {len(said_clean)} verdicts" in learned.summary["sentence"]
     for name in ("influence", "shift_mean", "self_influence", "suspect", "flagged_paper"):
         assert np.array_equal(after[name], before[name]), name
+    write_report(folder, drilled.packed, folder / "report.html")
+    page = (folder / "report.html").read_text()
+    assert f"learned from {len(said_clean)} verdicts" in page
+    assert "nobody has judged" not in page
 
 
-def test_a_verdict_counts_outside_the_suspects_too(
-    drilled: DrillResult,
-    index: FingerprintIndex,
-    model: tuple[nn.Module, ModelCard],
-    affected: list[Affected],
-    first: Investigation,
-    tmp_path: Path,
-) -> None:
-    before = columns(first.path)
-    stranger = int(np.flatnonzero(~before["suspect"])[0])
+def test_a_verdict_counts_outside_the_suspects_too(first: Investigation, learn: Refit) -> None:
+    stranger = int(np.flatnonzero(~columns(first.path)["suspect"])[0])
     suspected = int(first.flagged[-1])
-    learned = refit(
-        first.path, index, drilled.packed, *model, affected, poison=[stranger], clean=[suspected],
-        out_dir=tmp_path / "learned",
-    )  # fmt: skip
+    learned = learn(poison=[stranger], clean=[suspected])
     after = columns(learned.path)
     assert after["flagged"][stranger]
     assert stranger in learned.flagged
@@ -122,19 +116,17 @@ def test_a_verdict_counts_outside_the_suspects_too(
 
 
 def test_what_a_refit_refuses(
-    drilled: DrillResult,
-    index: FingerprintIndex,
-    model: tuple[nn.Module, ModelCard],
-    affected: list[Affected],
-    first: Investigation,
-    tmp_path: Path,
+    drilled: DrillResult, affected: list[Affected], first: Investigation, learn: Refit, tmp_path: Path
 ) -> None:
     n = drilled.packed.n_train
     for poison, clean, message in (([1], [1], "poison and clean"), ([n], [], f"image {n}"), ([], [-1], "image -1")):
         with pytest.raises(ValueError, match=message):
-            refit(
-                first.path, index, drilled.packed, *model, affected, poison=poison, clean=clean, out_dir=tmp_path / "x"
-            )
+            learn(poison=poison, clean=clean)
     with pytest.raises(ValueError, match="other affected images"):
-        refit(first.path, index, drilled.packed, *model, [*affected] * 2, poison=[], clean=[], out_dir=tmp_path / "x")
-    assert not (tmp_path / "x").exists()
+        learn(images=[*affected] * 2)
+    other = Path(shutil.copytree(first.path, tmp_path / "other"))
+    summary = json.loads((other / "summary.json").read_text())
+    (other / "summary.json").write_text(json.dumps(summary | {"engine": "ekfac"}))
+    with pytest.raises(ValueError, match="model or engine"):
+        learn(other)
+    assert not (tmp_path / "out").exists()

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from torch import nn
 
 from orfila_engine import sweep as module
-from orfila_engine.architectures import ModelCard, load_model
+from orfila_engine.architectures import ModelCard
 from orfila_engine.drill import DrillResult
 from orfila_engine.evidence import Reference, units
 from orfila_engine.fingerprint import FingerprintIndex
@@ -19,16 +19,6 @@ from orfila_engine.suspects import FingerprintSuspects, Vector
 from orfila_engine.sweep import sweep, write_sweep
 
 D = 64
-
-
-@pytest.fixture(scope="module")
-def model(drilled: DrillResult) -> tuple[nn.Module, ModelCard]:
-    return load_model(drilled.path / "model.safetensors")
-
-
-@pytest.fixture(scope="module")
-def index(drilled: DrillResult) -> FingerprintIndex:
-    return FingerprintIndex.open(drilled.path / "index", "cpu")
 
 
 @dataclass

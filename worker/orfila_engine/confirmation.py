@@ -37,6 +37,13 @@ class Confirmation:
     """Of the exact scores for the flagged images; None when nothing is flagged."""
     seconds: float
 
+    def sentence(self) -> str:
+        """For people."""
+        ranks = f"Exact derivatives: rank correlation {self.rank_correlation:.2f} over {self.n_suspects:,} suspects"
+        if self.average_precision is None:
+            return f"{ranks}."
+        return f"{ranks}, average precision {self.average_precision:.2f} for the flagged images."
+
 
 def confirm(
     investigation: Path,

@@ -8,9 +8,8 @@ from __future__ import annotations
 import json
 import shutil
 import time
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
@@ -32,13 +31,13 @@ from orfila_engine.collapse import (
 )
 from orfila_engine.data import PackedDataset
 from orfila_engine.data.images import decode, to_pixels
-from orfila_engine.engines import FingerprintEngine, InfluenceEngine
+from orfila_engine.engines import FingerprintEngine, InfluenceEngine, Store
 from orfila_engine.evaluation import Evaluation, evaluate
-from orfila_engine.evidence import Calibration, Evidence, counterpart_rows, judge
+from orfila_engine.evidence import Calibration, Evidence, Reference, counterpart_rows, judge
 from orfila_engine.finding import counted, ranked, write_flagged, write_scores
 from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.progress import Progress, part, quiet
-from orfila_engine.questions import Asked, Suspects, ask, suspects_of
+from orfila_engine.questions import Asked, Suspects, ask_each, suspects_of
 from orfila_engine.suspects import Vector
 from orfila_engine.training import check_fit
 
@@ -120,15 +119,17 @@ def investigate(
     progress("calibrating the evidence test", 0.6)
     clock.lap("calibration")
 
-    asked = [
-        ask(engine.store, model, card, a.pixels, predicted, n_b=n_b, seed=seed + i) for i, a in enumerate(affected)
-    ]
+    asked = ask_each(engine.store, model, card, (a.pixels for a in affected), predicted, n_b=n_b, seed=seed)
     clock.lap("queries")
     progress("scoring training images", 0.6)
-    in_store, result = explain(
-        engine, packed, asked, predicted, suspects, reference.cosines, progress=part(progress, 0.6, 0.7)
-    )
+    # The test images' gradients are rows of the store, so the evidence is weighed there, whichever engine ranks.
+    in_store = explain_in_store(engine.store, packed, asked, predicted, suspects, reference)
     evidence = judge(in_store, reference, np.stack([a.fingerprints[0] for a in asked]))
+    result = (
+        in_store
+        if isinstance(engine, FingerprintEngine)
+        else explain(engine, packed, asked, predicted, suspects, reference, progress=part(progress, 0.6, 0.7))
+    )
     clock.lap("collapse")
     scores = _score(engine, asked, result, rule, part(progress, 0.7, 0.9))
     clock.lap("influences")
@@ -162,31 +163,44 @@ def explain(
     asked: Sequence[Asked],
     predicted: int,
     suspects: Suspects,
-    counterparts: Callable[[Vector], Vector],
+    reference: Reference,
     *,
     poison: Collection[int] = (),
     clean: Collection[int] = (),
     progress: Progress = quiet,
-) -> tuple[Collapse[Vector], Collapse[Any]]:
-    """The collapse rule as the engine's store sees it, for the evidence test, and as the engine itself does.
-
-    They are one and the same for a fingerprint index. counterparts: those of the reference, in the store's rows.
-    poison, clean: reviewers' verdicts by `index`, see `collapse`.
-    """
-    rows = suspects_of(packed.train[1], predicted, suspects)
-    decide = partial(collapse, confirmed_poison=poison, confirmed_clean=clean)
-    # The test images' gradients are rows of the store, so the evidence is weighed there, whichever engine ranks.
-    direction = query_direction([a.fingerprints for a in asked])
-    in_store = decide(engine.store.suspects(rows), direction, counterparts=counterparts)
+) -> Collapse[Any]:
+    """The collapse rule as the engine sees it. poison, clean: reviewers' verdicts by `index`, see `collapse`."""
     if isinstance(engine, FingerprintEngine):
-        return in_store, in_store
+        return explain_in_store(engine.store, packed, asked, predicted, suspects, reference, poison=poison, clean=clean)
     same = counterpart_rows(packed.test[1], predicted, suspects)
-    exact = decide(
-        engine.suspects(rows, progress),
+    return collapse(
+        engine.suspects(suspects_of(packed.train[1], predicted, suspects), progress),
         engine.direction(asked),
         counterparts=engine.counterparts(packed.test[0][same], packed.test[1][same]),
+        confirmed_poison=poison,
+        confirmed_clean=clean,
     )
-    return in_store, exact
+
+
+def explain_in_store(
+    store: Store,
+    packed: PackedDataset,
+    asked: Sequence[Asked],
+    predicted: int,
+    suspects: Suspects,
+    reference: Reference,
+    *,
+    poison: Collection[int] = (),
+    clean: Collection[int] = (),
+) -> Collapse[Vector]:
+    """The same as the rows of a store show it."""
+    return collapse(
+        store.suspects(suspects_of(packed.train[1], predicted, suspects)),
+        query_direction([a.fingerprints for a in asked]),
+        counterparts=reference.cosines,
+        confirmed_poison=poison,
+        confirmed_clean=clean,
+    )
 
 
 def as_engine(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
 
@@ -52,6 +53,22 @@ def ask(
     labels = torch.cat([torch.tensor([predicted]), labels])
     pixels = images.mul(255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
     return Asked(store.query(model, card, images, labels), images, pixels, labels.numpy(), ("none", *kinds))
+
+
+def ask_each(
+    store: Store,
+    model: nn.Module,
+    card: ModelCard,
+    images: Iterable[NDArray[np.uint8]],
+    predicted: int,
+    *,
+    n_b: int,
+    seed: int,
+) -> list[Asked]:
+    """The questions about affected images [H, W, C] that receive one label; each has transforms of its own."""
+    return [
+        ask(store, model, card, image, predicted, n_b=n_b, seed=seed + number) for number, image in enumerate(images)
+    ]
 
 
 def suspects_of(labels: NDArray[np.int64], predicted: int, suspects: Suspects) -> NDArray[np.int64]:

@@ -26,7 +26,7 @@ from orfila_engine.finding import counted, ranked, write_flagged, write_scores
 from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.investigation import Affected, Investigation, as_engine, explain
 from orfila_engine.progress import Progress, part, quiet
-from orfila_engine.questions import ask
+from orfila_engine.questions import ask_each
 
 FILES = ("scores.parquet", "flagged.csv", "summary.json")
 """What a refit writes; the other files of an investigation stay as they are."""
@@ -59,22 +59,22 @@ def refit(
     engine = as_engine(engine, packed, model, card)
     judged = _judged(poison, clean, packed.n_train)
     summary = json.loads((found / "summary.json").read_text())
-    if len(affected) != len(summary["affected"]) or summary["digests"]["data"] != packed.digest:
-        raise ValueError("the finding is of other affected images or another data set; give those that it was made for")
+    made_for = len(summary["affected"]), summary["digests"]["data"], summary["digests"]["model"], summary["engine"]
+    if made_for != (len(affected), packed.digest, engine.meta["model"], engine.name):
+        raise ValueError(
+            "the finding is of other affected images, or another data set, model or engine; give those it was made for"
+        )
     asked_with, predicted = summary["parameters"], summary["predicted"]
     progress("asking again", 0.0)
     engine.prepare(part(progress, 0, 0.3))
-    asked = [
-        ask(
-            engine.store, model, card, image.pixels, predicted,
-            n_b=asked_with["n_queries"], seed=asked_with["seed"] + number,
-        )
-        for number, image in enumerate(affected)
-    ]  # fmt: skip
+    asked = ask_each(
+        engine.store, model, card, (a.pixels for a in affected), predicted,
+        n_b=asked_with["n_queries"], seed=asked_with["seed"],
+    )  # fmt: skip
     progress("learning from verdicts", 0.3)
     reference = Calibration(engine.store, packed, model, card, asked_with["suspects"]).of(predicted)
-    _, result = explain(
-        engine, packed, asked, predicted, asked_with["suspects"], reference.cosines,
+    result = explain(
+        engine, packed, asked, predicted, asked_with["suspects"], reference,
         poison=poison, clean=clean, progress=part(progress, 0.3, 0.9),
     )  # fmt: skip
 

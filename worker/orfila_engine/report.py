@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 from PIL import Image
 
+from orfila_engine.confirmation import Confirmation
 from orfila_engine.data import PackedDataset
 from orfila_engine.report_figures import by_transform, histogram
 
@@ -41,17 +42,6 @@ def write_report(investigation: Path, packed: PackedDataset, target: Path) -> No
     part = target.with_name(target.name + ".part")
     part.write_text(page, encoding="utf-8")
     part.replace(target)
-
-
-def confirmed(confirmation: dict[str, Any]) -> str:
-    """What `--confirm` has shown, from `confirmation` of a summary."""
-    ranks = (
-        f"Exact derivatives: rank correlation {confirmation['rank_correlation']:.2f} over "
-        f"{confirmation['n_suspects']:,} suspects"
-    )
-    if confirmation["average_precision"] is None:
-        return f"{ranks}."
-    return f"{ranks}, average precision {confirmation['average_precision']:.2f} for the flagged images."
 
 
 def _read(folder: Path) -> _Content:
@@ -187,22 +177,35 @@ def _mean(packed: PackedDataset, rows: NDArray[np.int64]) -> NDArray[np.float64]
 
 
 def _provenance(summary: dict[str, Any]) -> str:
-    evidence = summary["evidence"]
+    n_verdicts = summary["parameters"]["n_confirmed"]
+    judged = f"they have learned from {n_verdicts:,} verdicts" if n_verdicts else "nobody has judged these images yet"
     prose = (
         "Delta-Influence (arXiv 2411.13731): the affected image is transformed until its link to the poison breaks; "
         "the influence of poisoned training images on it collapses. A mixture of two normal distributions over the "
         f"suspects' collapse scores gives each a posterior; above {summary['threshold']:.2f} it is flagged. "
-        "Estimated precision and recall follow from the posteriors; nobody has judged these images yet. The p-value is "
-        "the larger of two. Is the group one of the training data alone? "
-        f"p = {evidence['p_group']:.2g}: so few of {evidence['n_counterparts']} test images with the same label belong "
-        f"to it. Does the affected image belong to it? p = {evidence['p_image']:.2g}: so few of "
-        f"{evidence['n_reference']} ordinary test images lie as far along its direction."
+        f"Estimated precision and recall follow from the posteriors; {judged}. {_p_value(summary['evidence'])}"
     )
     if "confirmation" in summary:
-        prose += f" {confirmed(summary['confirmation'])}"
+        prose += f" {Confirmation(**summary['confirmation']).sentence()}"
     blocks = [_table("Parameters", summary["parameters"]), _table("Digests (SHA-256)", summary["digests"])]
     blocks += [_table("Seconds", summary["seconds"]), _table("Versions", summary["versions"])]
     return f"<p>{prose}</p><div class='tables'>{''.join(blocks)}</div>"
+
+
+def _p_value(evidence: dict[str, Any]) -> str:
+    image = (
+        f"Does the affected image belong to the group? p = {evidence['p_image']:.2g}: so few of "
+        f"{evidence['n_reference']} ordinary test images lie as far along its direction."
+    )
+    if evidence["share_counterparts"] is None:
+        return (
+            f"Whether the group is in the training data alone cannot be told without test images of the label. {image}"
+        )
+    return (
+        "The p-value is the larger of two. Is the group one of the training data alone? "
+        f"p = {evidence['p_group']:.2g}: so few of {evidence['n_counterparts']} test images with the same label belong "
+        f"to it. {image}"
+    )
 
 
 def _table(title: str, values: dict[str, Any]) -> str:

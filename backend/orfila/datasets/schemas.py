@@ -10,7 +10,7 @@ DatasetState = Literal["ingesting", "ready", "failed"]
 Split = Literal["train", "test"]
 
 MAX_EDGE = 1024
-"""Images are kept at the size that models take; larger ones are resized at intake."""
+"""As the engine has it; a test keeps the two equal."""
 CifarLabels = Literal["fine", "coarse"]
 
 
@@ -22,7 +22,7 @@ class ImageSize(Request):
 
 
 class DatasetCreate(Request):
-    """Makes a data set of a finished upload (an ImageFolder zip or tar)."""
+    """Makes a data set of a finished upload: class folders in a zip or tar, or the binary version of CIFAR."""
 
     upload_id: str
     name: str = Field(min_length=1, max_length=120)

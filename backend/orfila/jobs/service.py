@@ -126,9 +126,12 @@ def log(session: Session, job_id: str, level: schemas.LogLevel, message: str) ->
     session.add(JobLog(job_id=job_id, level=level, message=message))
 
 
-def active_of(session: Session, kind: schemas.JobKind, subject_id: str) -> Job | None:
-    """A job of a kind about a thing that is not over; None when there is none."""
-    return session.scalar(select(Job).where(Job.kind == kind, Job.subject_id == subject_id, Job.state.in_(ACTIVE)))
+def is_active(session: Session, kind: schemas.JobKind, subject_id: str, *, besides: str = "") -> bool:
+    """Whether a job of a kind about a thing is not over. besides: id of a job that does not count."""
+    query = select(Job.id).where(
+        Job.kind == kind, Job.subject_id == subject_id, Job.state.in_(ACTIVE), Job.id != besides
+    )
+    return session.scalar(query.limit(1)) is not None
 
 
 def find(session: Session, subject: Subject, job_id: str, permission: Permission = "read") -> Job:

@@ -30,8 +30,7 @@ def refit(session: Session, subject: Subject, case_id: str) -> job_schemas.Job:
     case = cases.find(session, subject, case_id, "review")
     cases.require_open(case)
     found = {name: findings.file_of(case, name) for name in ("scores.parquet", "summary.json")}
-    if jobs.active_of(session, "refit", case.id) is not None:
-        raise Conflict("The case is learning from verdicts already; ask again when that is done.", code="case_learning")
+    require_idle(session, case)
     model = session.get_one(ClassifierModel, case.model_id)
     said = decided(session, case.id)
     spec = RefitSpec(
@@ -59,6 +58,12 @@ def refit(session: Session, subject: Subject, case_id: str) -> job_schemas.Job:
         created_by=subject.user_id,
     )
     return jobs.described(session, job)
+
+
+def require_idle(session: Session, case: Case, *, besides: str = "") -> None:
+    """Refuse a second refit of a case while one (other than the job `besides`) is not over."""
+    if jobs.is_active(session, "refit", case.id, besides=besides):
+        raise Conflict("The case is learning from verdicts already; ask again when that is done.", code="case_learning")
 
 
 def decided(session: Session, case_id: str) -> dict[int, bool]:

@@ -853,7 +853,7 @@ export type Dataset = {
 /**
  * DatasetCreate
  *
- * Makes a data set of a finished upload (an ImageFolder zip or tar).
+ * Makes a data set of a finished upload: class folders in a zip or tar, or the binary version of CIFAR.
  */
 export type DatasetCreate = {
     /**

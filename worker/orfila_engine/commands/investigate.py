@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -19,7 +18,7 @@ from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.investigation import investigate as run
 from orfila_engine.progress import Progress, part
 from orfila_engine.refit import read_verdicts, refit
-from orfila_engine.report import confirmed, write_report
+from orfila_engine.report import write_report
 from orfila_engine.training import check_fit
 
 _CONFIRMING_IMAGES = 2_000
@@ -134,5 +133,6 @@ def _confirm(
     else:
         spec = EkfacSpec(n_images=_CONFIRMING_IMAGES)
         factors = fit_factors(model, card, packed.train[0], spec, device=device, progress=part(progress, 0, 0.6))
-    found = confirm_finding(folder, packed, model, card, factors, device=device, progress=part(progress, 0.6, 1))
-    return confirmed(asdict(found))
+    return confirm_finding(
+        folder, packed, model, card, factors, device=device, progress=part(progress, 0.6, 1)
+    ).sentence()

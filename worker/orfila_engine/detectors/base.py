@@ -23,7 +23,7 @@ from orfila_engine.evaluation import Evaluation, evaluate, to_tensor
 from orfila_engine.features import penultimate_features
 from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.gradients import GradientProjector, measurement
-from orfila_engine.questions import Asked, ask
+from orfila_engine.questions import Asked, ask_each
 
 Within = Literal["all classes", "label"]
 Need = Literal["influences", "features", "measurement_gradients", "training_predictions"]
@@ -64,8 +64,7 @@ class DetectorInput:
     def asked(self) -> tuple[Asked, ...]:
         """The queries of each affected image, with the seeds that `investigate` takes."""
         return tuple(
-            ask(self.index, self.model, self.card, image, self.predicted, n_b=self.n_b, seed=self.seed + i)
-            for i, image in enumerate(self.images)
+            ask_each(self.index, self.model, self.card, self.images, self.predicted, n_b=self.n_b, seed=self.seed)
         )
 
     @cached_property

@@ -1,5 +1,5 @@
 // The data sets of a project, and the way in: drop an archive, name it, read it.
-import { Button, Group, NumberInput, Select, Stack, TextInput } from '@mantine/core'
+import { Button, Group, NumberInput, type NumberInputProps, Select, Stack, TextInput } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useNavigate, useParams } from '@tanstack/react-router'
 import { useState } from 'react'
@@ -18,6 +18,10 @@ import { q } from '@/lib/queries'
 function sizeOf(width: number | string, height: number | string): DatasetCreate['size'] {
   const [w, h] = [Number(width), Number(height)]
   return w || h ? { width: w || h, height: h || w } : null
+}
+
+function Edge(props: Pick<NumberInputProps, 'label' | 'placeholder' | 'value' | 'onChange'>) {
+  return <NumberInput min={4} max={1024} allowDecimal={false} w={130} {...props} />
 }
 
 const baseName = (file: string) => file.replace(/\.(zip|tar|tar\.gz|tgz)$/i, '')
@@ -85,25 +89,12 @@ function NewDataset({ projectId }: { projectId: string }) {
               onChange={(value) => setOnBroken(value as typeof onBroken)}
               w={240}
             />
-            <NumberInput
-              label="Resize to width"
-              placeholder="most frequent"
-              min={4}
-              max={1024}
-              allowDecimal={false}
-              value={width}
-              onChange={setWidth}
-              w={130}
-            />
-            <NumberInput
+            <Edge label="Resize to width" placeholder="most frequent" value={width} onChange={setWidth} />
+            <Edge
               label="and height"
               placeholder={width ? String(width) : 'most frequent'}
-              min={4}
-              max={1024}
-              allowDecimal={false}
               value={height}
               onChange={setHeight}
-              w={130}
             />
             {isCifar100 && (
               <Select

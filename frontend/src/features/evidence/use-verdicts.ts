@@ -8,6 +8,9 @@ import { plural } from '@/lib/format'
 import { q } from '@/lib/queries'
 import { applyChanges, inverse, type VerdictChange, type VerdictValue } from '@/lib/verdicts'
 
+/** Key of the mutation that saves verdicts. */
+export const postingVerdicts = (caseId: string) => ['post-verdicts', caseId]
+
 /** The API takes at most this many verdicts at once. */
 const BATCH = 10_000
 
@@ -19,7 +22,7 @@ export function useVerdicts(caseId: string) {
   // A list that an event lets us fetch while verdicts are on their way lacks them; they stay on the page all the same, or
   // an undo would remember that they were never given.
   const onTheirWay = useMutationState({
-    filters: { mutationKey: ['post-verdicts', caseId], status: 'pending' },
+    filters: { mutationKey: postingVerdicts(caseId), status: 'pending' },
     select: (mutation) => mutation.state.variables as VerdictChange[],
   })
   const verdicts = useMemo(() => {
@@ -29,7 +32,7 @@ export function useVerdicts(caseId: string) {
   }, [list, reviewer, onTheirWay])
 
   const post = useMutation({
-    mutationKey: ['post-verdicts', caseId],
+    mutationKey: postingVerdicts(caseId),
     // One after the other: the last verdict on an image must also be the last that the server gets.
     scope: { id: `verdicts-${caseId}` },
     mutationFn: async (items: VerdictChange[]) => {
@@ -49,7 +52,7 @@ export function useVerdicts(caseId: string) {
       void queries.invalidateQueries({ queryKey: key })
     },
     onSettled: () => {
-      if (queries.isMutating({ mutationKey: ['post-verdicts', caseId] }) > 1) return
+      if (queries.isMutating({ mutationKey: postingVerdicts(caseId) }) > 1) return
       void queries.invalidateQueries({ queryKey: key })
       void queries.invalidateQueries({ queryKey: ['case', caseId, 'review'] })
     },
