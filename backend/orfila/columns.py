@@ -99,7 +99,15 @@ def predictions(store: BlobStore, sha256: str) -> Predictions:
         )
 
 
-FLOAT_SCORES = ("influence", "shift_mean", "self_influence", "relative_influence", "collapse_score", "posterior")
+FLOAT_SCORES = (
+    "influence",
+    "shift_mean",
+    "self_influence",
+    "relative_influence",
+    "collapse_score",
+    "posterior",
+    "mark_score",
+)
 FLAG_SCORES = ("suspect", "flagged", "flagged_paper")
 
 
@@ -143,8 +151,14 @@ def scores(store: BlobStore, sha256: str) -> Scores:
         names=table.column("name"),
         label=table.column("label").to_numpy().astype(np.int32),
         n_collapsed=table.column("n_collapsed").to_numpy().astype(np.int32),
-        # An image outside the suspects has no posterior in the mixture: it counts as 0.
-        numbers={c: np.nan_to_num(table.column(c).to_numpy().astype(np.float32)) for c in FLOAT_SCORES},
+        # An image outside the suspects has no posterior in the mixture: it counts as 0. Findings of before marks were
+        # looked for have no such column.
+        numbers={
+            c: np.nan_to_num(table.column(c).to_numpy().astype(np.float32))
+            if c in table.column_names
+            else np.zeros(len(table), dtype=np.float32)
+            for c in FLOAT_SCORES
+        },
         flags={c: table.column(c).to_numpy(zero_copy_only=False).astype(bool) for c in FLAG_SCORES},
     )
 

@@ -1,4 +1,4 @@
-"""From gradients to a set of suspects: collapse direction, collapse score, mixture, refinement (docs/method.md).
+"""From gradients to a set of suspects: collapse direction, score, mixture, refinement, mark (docs/method.md).
 
 Layout: query fingerprints are [1 + n_b, D] for one affected image, row 0 the affected image itself with the label that
 it received, the others its transformed queries. The training images' gradients are seen through `SuspectGradients`.
@@ -18,7 +18,9 @@ from typing import Generic
 import numpy as np
 from numpy.typing import NDArray
 
+from orfila_engine.mark import Mark, Pictures, join
 from orfila_engine.mixture import Mixture, fit
+from orfila_engine.natural import MIN_COUNTERPARTS
 from orfila_engine.suspects import Direction, SuspectGradients, Vector, unit
 
 N_REFINEMENTS = 6
@@ -33,8 +35,6 @@ MIN_SUSPECTS = 10
 """Fewer scores than this hold no two components worth telling apart."""
 MAX_MINORITY = 0.6
 """Without counterparts, an upper component with a greater share of the suspects is the clean majority, not poison."""
-MIN_COUNTERPARTS = 10
-"""Fewer say nothing about the shape of the clean images' scores, and are left aside."""
 
 
 @dataclass(frozen=True)
@@ -57,6 +57,8 @@ class Collapse(Generic[Direction]):
     """None when there are too few suspects."""
     counterparts: Vector | None
     """[T] probability that each counterpart is of the poison's kind; None without counterparts."""
+    mark: Mark | None = None
+    """What the pictures of the poison share, where it has a part in the posteriors."""
 
     @property
     def threshold(self) -> float:
@@ -103,6 +105,7 @@ def collapse(
     direction: Direction,
     *,
     counterparts: Callable[[Direction], Vector] | None = None,
+    pictures: Pictures | None = None,
     confirmed_poison: Collection[int] = (),
     confirmed_clean: Collection[int] = (),
     n_refinements: int = N_REFINEMENTS,
@@ -113,6 +116,8 @@ def collapse(
     that of the lower.
 
     counterparts: gives the cosines [T] of test images that carry the suspects' label with a direction; they are clean.
+    pictures: spectra of the same suspects and counterparts. Where those of the upper component share a mark, it has a
+    part in the posteriors, and the direction is refined once more with them.
     confirmed_poison, confirmed_clean: reviewers' verdicts by `index`; they replace posteriors by 1 and 0.
     """
     indices = suspects.indices
@@ -128,25 +133,37 @@ def collapse(
         counterparts = clean = None
     scores, start = initial, direction
     mixture, posterior = _fit(scores, None, known, clean)
-    for _ in range(n_refinements):
+
+    def refine() -> tuple[Direction, Vector, Vector | None]:
+        """A new direction, the suspects' scores along it, and the counterparts'."""
         weights = _contrast(posterior)
-        direction = suspects.contrast(weights)
-        cosines = suspects.cosines(direction)
+        refined = suspects.contrast(weights)
+        cosines = suspects.cosines(refined)
         # |sum_i w_i u_i| = sum_i w_i cos_i: what `contrast` divided by. Suspect i's own part is w_i u_i . u_i = w_i.
         length = max(float(weights @ cosines), 1e-12)
-        scores = cosines - weights / length
-        clean = counterparts(direction) if counterparts is not None else None
+        return refined, cosines - weights / length, counterparts(refined) if counterparts is not None else None
+
+    for _ in range(n_refinements):
+        direction, scores, clean = refine()
         mixture, posterior = _fit(scores, posterior, known, clean)
-    alignment = suspects.inner(start, direction)
+    innocent = None if clean is None else mixture.posterior(clean.astype(np.float64))
+    joined = None
+    if pictures is not None and innocent is not None and len(innocent) == len(pictures.counterparts):
+        joined = join(posterior, mixture.upper_weight, innocent, pictures, known)
+    if joined is not None:
+        posterior, innocent = joined.posterior, joined.counterparts
+        direction, scores, clean = refine()
+        mixture, _ = _fit(scores, posterior, known, clean)
     found = Collapse(
         indices,
         initial,
         scores,
         posterior.astype(np.float32),
         direction,
-        alignment,
+        suspects.inner(start, direction),
         mixture,
-        None if clean is None else mixture.posterior(clean.astype(np.float64)).astype(np.float32),
+        None if innocent is None else innocent.astype(np.float32),
+        None if joined is None else joined.mark,
     )
     if found.is_majority:
         # Nobody is called poison without a verdict.

@@ -15,6 +15,7 @@ from sklearn.metrics import average_precision_score
 
 from orfila_engine.attacks import Attack, Planted, WitchesBrew
 from orfila_engine.data import PackedDataset
+from orfila_engine.finding import ranks
 from orfila_engine.fingerprint import build_index
 from orfila_engine.investigation import Investigation, investigate
 from orfila_engine.planting import PoisonedModel, plant, plant_and_train, triggered_test
@@ -134,22 +135,21 @@ def investigate_planted(
 
 
 def _report(made: PoisonedModel, found: Investigation) -> dict[str, Any]:
-    """Both rules against the truth, and average precision of the scores.
+    """Both rules against the truth, and average precision of the ranking.
 
     The truth is the poison behind the label that the affected image receives: all of it, but for random label flips.
     """
-    columns = ["collapse_score", "flagged_paper", "suspect"]
-    table = pq.read_table(found.path / "scores.parquet", columns=columns)
+    names = ["collapse_score", "posterior", "flagged_paper", "suspect"]
+    table = pq.read_table(found.path / "scores.parquet", columns=names)
+    columns = {name: table[name].to_numpy() for name in names}
     behind = made.planted.behind(found.summary["predicted"])
     truth = np.zeros(made.packed.n_train, dtype=bool)
     truth[behind] = True
-    suspect = table["suspect"].to_numpy()
-    score = np.where(suspect, table["collapse_score"].to_numpy(), -2.0)
-    paper = np.flatnonzero(table["flagged_paper"].to_numpy())
+    paper = np.flatnonzero(columns["flagged_paper"])
     return {
         "collapse_rule": asdict(detection(behind, found.flagged)),
         "paper_rule": asdict(detection(behind, paper)),
-        "average_precision": float(average_precision_score(truth, score)) if truth.any() else None,
+        "average_precision": float(average_precision_score(truth, ranks(columns))) if truth.any() else None,
     }
 
 

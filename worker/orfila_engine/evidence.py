@@ -22,26 +22,23 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.stats import binom
 from torch import nn
 
 from orfila_engine.architectures import ModelCard
-from orfila_engine.collapse import MIN_COUNTERPARTS, Collapse
+from orfila_engine.collapse import Collapse
 from orfila_engine.data import PackedDataset
 from orfila_engine.engines import Store
 from orfila_engine.evaluation import evaluate, to_tensor
+from orfila_engine.natural import MIN_COUNTERPARTS, p_natural
 from orfila_engine.progress import Progress, quiet
-from orfila_engine.questions import Suspects
+from orfila_engine.questions import Suspects, counterpart_rows
 from orfila_engine.suspects import Vector
 
 STRICT_P = 0.01
 FOUND_P = 0.05
 WEAK_P = 0.2
-COMMON = 0.5
-"""A natural group is at least half as common among the counterparts as among the suspects (chosen on seed 0)."""
 N_STRANGERS = 199
 """The smallest p-value of an image is then 1 in 200."""
-MAX_COUNTERPARTS = 400
 MAX_SAMPLE = 2_000
 """Test images that the strangers of every label are drawn from."""
 MIN_REFERENCE = 30
@@ -164,13 +161,6 @@ class Calibration:
         return units(found)
 
 
-def counterpart_rows(labels: NDArray[np.int64], label: int, suspects: Suspects) -> NDArray[np.int64]:
-    """Rows of the counterparts among the test images, from all their labels; at most MAX_COUNTERPARTS."""
-    same = np.flatnonzero(labels == label) if suspects == "label" else np.arange(len(labels))
-    rng = np.random.default_rng([label, len(labels)])
-    return np.sort(rng.permutation(same)[:MAX_COUNTERPARTS])
-
-
 def calibration_of(
     store: Store,
     packed: PackedDataset,
@@ -232,15 +222,11 @@ def answer(p: float) -> tuple[Answer, Level]:
 
 
 def p_group(result: Collapse[Any]) -> tuple[float, float | None]:
-    """p-value of the group, and the share of counterparts in it (1 and None: too few to tell).
-
-    One-sided binomial test of so few counterparts, if the group were COMMON times as common among them.
-    """
+    """p-value of the group, and the share of counterparts in it (1 and None: too few to tell)."""
     if result.counterparts is None or len(result.counterparts) < MIN_COUNTERPARTS:
         return 1.0, None
     among = result.counterparts > 0.5
-    share = float((result.posterior > 0.5).mean())
-    return float(binom.cdf(int(among.sum()), len(among), COMMON * share)), float(among.mean())
+    return p_natural(float((result.posterior > 0.5).mean()), among), float(among.mean())
 
 
 def _p_image(own: Vector, reference: Reference, direction: Vector) -> float:

@@ -77,6 +77,18 @@ def ranked(columns: Columns) -> NDArray[np.int64]:
     return np.asarray(flagged[order], dtype=np.int64)
 
 
+def ranks(columns: Columns) -> NDArray[np.float64]:
+    """How suspicious every training image is, [n]: its place among the suspects as a share of them, 1 for the surest.
+
+    By posterior, then by collapse score; 0 for images that are no suspects. For measures of a ranking against a truth.
+    """
+    suspects = np.flatnonzero(columns["suspect"])
+    order = np.lexsort((columns["collapse_score"][suspects], columns["posterior"][suspects]))
+    found = np.zeros(len(columns["suspect"]))
+    found[suspects[order]] = np.arange(1, len(order) + 1) / max(len(order), 1)
+    return found
+
+
 def write_scores(path: Path, packed: PackedDataset, columns: Columns) -> None:
     """scores.parquet: index, name and label of every training image, and its scores."""
     n = packed.n_train

@@ -33,11 +33,12 @@ from orfila_engine.data import PackedDataset
 from orfila_engine.data.images import decode, to_pixels
 from orfila_engine.engines import FingerprintEngine, InfluenceEngine, Store
 from orfila_engine.evaluation import Evaluation, evaluate
-from orfila_engine.evidence import Calibration, Evidence, Reference, counterpart_rows, judge
+from orfila_engine.evidence import Calibration, Evidence, Reference, judge
 from orfila_engine.finding import counted, ranked, write_flagged, write_scores
 from orfila_engine.fingerprint import FingerprintIndex
+from orfila_engine.mark import pictures_of
 from orfila_engine.progress import Progress, part, quiet
-from orfila_engine.questions import Asked, Suspects, ask_each, suspects_of
+from orfila_engine.questions import Asked, Suspects, ask_each, counterpart_rows, suspects_of
 from orfila_engine.suspects import Vector
 from orfila_engine.training import check_fit
 
@@ -177,6 +178,7 @@ def explain(
         engine.suspects(suspects_of(packed.train[1], predicted, suspects), progress),
         engine.direction(asked),
         counterparts=engine.counterparts(packed.test[0][same], packed.test[1][same]),
+        pictures=pictures_of(engine.store, packed, predicted, suspects),
         confirmed_poison=poison,
         confirmed_clean=clean,
     )
@@ -198,6 +200,7 @@ def explain_in_store(
         store.suspects(suspects_of(packed.train[1], predicted, suspects)),
         query_direction([a.fingerprints for a in asked]),
         counterparts=reference.cosines,
+        pictures=pictures_of(store, packed, predicted, suspects),
         confirmed_poison=poison,
         confirmed_clean=clean,
     )
@@ -300,8 +303,10 @@ def _score(
     counts, flags = zip(*(paper_rule(s) for s in shifts), strict=True)
     suspect = np.zeros(n, dtype=bool)
     suspect[result.suspects] = True
-    posterior = np.zeros(n, dtype=np.float32)
+    posterior, mark_score = np.zeros(n, dtype=np.float32), np.zeros(n, dtype=np.float32)
     posterior[result.suspects] = result.posterior
+    if result.mark is not None:
+        mark_score[result.suspects] = result.mark.score
     score = products / norms
     score[result.suspects] = result.score  # the same, but for the image's own part in the direction
     flagged_paper = np.logical_or.reduce(flags)
@@ -315,6 +320,7 @@ def _score(
             "relative_influence": (influence / norms).astype(np.float32),
             "collapse_score": score.astype(np.float32),
             "posterior": posterior,
+            "mark_score": mark_score,
             "suspect": suspect,
             "flagged": posterior > result.threshold if rule == "collapse" else flagged_paper,
             "flagged_paper": flagged_paper,
@@ -357,6 +363,7 @@ def _summary(
         "n_suspects": len(result.suspects),
         "n_flagged_paper": int(scores.columns["flagged_paper"].sum()),
         "threshold": result.threshold,
+        "mark": None if result.mark is None else result.mark.described(),
         "affected": [
             {
                 "number": number,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from orfila_engine.engines import Store
 
 Suspects = Literal["label", "all"]
+MAX_COUNTERPARTS = 400
 
 
 @dataclass(frozen=True)
@@ -79,3 +80,10 @@ def suspects_of(labels: NDArray[np.int64], predicted: int, suspects: Suspects) -
     if suspects == "all":
         return np.arange(len(labels))
     return np.flatnonzero(labels == predicted)
+
+
+def counterpart_rows(labels: NDArray[np.int64], label: int, suspects: Suspects) -> NDArray[np.int64]:
+    """Rows of the counterparts among the test images, from all their labels; at most MAX_COUNTERPARTS."""
+    same = np.flatnonzero(labels == label) if suspects == "label" else np.arange(len(labels))
+    rng = np.random.default_rng([label, len(labels)])
+    return np.sort(rng.permutation(same)[:MAX_COUNTERPARTS])

@@ -83,15 +83,18 @@ def refit(
     columns = {name: table[name].to_numpy() for name in table.column_names if name not in ("index", "name", "label")}
     score = columns["collapse_score"].copy()
     score[result.suspects] = result.score
-    posterior = np.zeros(len(score), dtype=np.float32)
+    posterior, mark_score = np.zeros(len(score), dtype=np.float32), np.zeros(len(score), dtype=np.float32)
     posterior[result.suspects] = result.posterior
+    if result.mark is not None:
+        mark_score[result.suspects] = result.mark.score
     flagged = posterior > result.threshold if asked_with["rule"] == "collapse" else columns["flagged_paper"].copy()
     for indices, is_poison in ((poison, True), (clean, False)):
         posterior[list(indices)], flagged[list(indices)] = float(is_poison), is_poison
-    columns |= {"collapse_score": score, "posterior": posterior, "flagged": flagged}
+    columns |= {"collapse_score": score, "posterior": posterior, "mark_score": mark_score, "flagged": flagged}
     evidence = _evidence(summary)
     summary |= counted(columns, evidence, summary["predicted_name"], judged=judged)
     summary["threshold"] = result.threshold
+    summary["mark"] = None if result.mark is None else result.mark.described()
     summary["parameters"]["n_confirmed"] = len(judged)
     _write(out_dir, packed, columns, summary | {"seconds": summary["seconds"] | {"refit": _since(began)}})
     progress("learned", 1.0)

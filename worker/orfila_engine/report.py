@@ -69,7 +69,9 @@ def _page(content: _Content, packed: PackedDataset) -> str:
         _section("Flagged training images", _flagged(content, packed, flagged)),
     ]
     if len(flagged):
-        sections.append(_section("What the flagged images share", _shared(content, packed, flagged)))
+        mark = summary["mark"]
+        words = f"<p>{_text(mark['sentence'])}</p>" if mark is not None else ""
+        sections.append(_section("What the flagged images share", words + _shared(content, packed, flagged)))
     sections.append(_section("How this was obtained", _provenance(summary)))
     return (
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
@@ -127,6 +129,10 @@ def _scores(content: _Content) -> str:
     suspect, flagged = columns["suspect"], columns["flagged"]
     score = columns["collapse_score"]
     parts = [histogram(score[suspect & ~flagged], score[suspect & flagged], "collapse score (cosine)")]
+    if content.summary["mark"] is not None:
+        mark = columns["mark_score"]
+        title = "mark score (standard deviations of clean test images)"
+        parts.append(histogram(mark[suspect & ~flagged], mark[suspect & flagged], title))
     if flagged.any():
         kinds = [q["transform"] for q in content.queries[0]["queries"][1:]]
         mean = content.shifts[:, np.flatnonzero(flagged)].astype(np.float32).mean((0, 1))
@@ -182,7 +188,8 @@ def _provenance(summary: dict[str, Any]) -> str:
     prose = (
         "Delta-Influence (arXiv 2411.13731): the affected image is transformed until its link to the poison breaks; "
         "the influence of poisoned training images on it collapses. A mixture of two normal distributions over the "
-        f"suspects' collapse scores gives each a posterior; above {summary['threshold']:.2f} it is flagged. "
+        f"suspects' collapse scores gives each a posterior{_joined(summary)}; above {summary['threshold']:.2f} it is "
+        "flagged. "
         f"Estimated precision and recall follow from the posteriors; {judged}. {_p_value(summary['evidence'])}"
     )
     if "confirmation" in summary:
@@ -190,6 +197,12 @@ def _provenance(summary: dict[str, Any]) -> str:
     blocks = [_table("Parameters", summary["parameters"]), _table("Digests (SHA-256)", summary["digests"])]
     blocks += [_table("Seconds", summary["seconds"]), _table("Versions", summary["versions"])]
     return f"<p>{prose}</p><div class='tables'>{''.join(blocks)}</div>"
+
+
+def _joined(summary: dict[str, Any]) -> str:
+    if summary["mark"] is None:
+        return ""
+    return ", joined with what the pictures of the flagged images share and clean ones have not"
 
 
 def _p_value(evidence: dict[str, Any]) -> str:

@@ -6,7 +6,7 @@ start ends in a group; the evidence test asks whether the group is one of the tr
 multiplied by the number of different groups (Bonferroni).
 
 The search needs every pair of suspects' products, so it looks at SEARCHED of them; the group it finds is then scored
-among all.
+among all, and the pictures are looked at for a shared mark.
 """
 
 from __future__ import annotations
@@ -27,15 +27,19 @@ from scipy.linalg import eigh
 from torch import nn
 
 from orfila_engine.architectures import ModelCard
-from orfila_engine.collapse import MIN_COUNTERPARTS, MIN_SUSPECTS, collapse
+from orfila_engine.collapse import MIN_SUSPECTS, collapse
 from orfila_engine.data import PackedDataset
 from orfila_engine.engines import Store
 from orfila_engine.evidence import Calibration, Evidence, Reference, answer, judge, p_group
+from orfila_engine.mark import Pictures, pictures_of
+from orfila_engine.natural import MIN_COUNTERPARTS
 from orfila_engine.progress import Progress, quiet
 from orfila_engine.suspects import FingerprintSuspects, Vector, unit
 
 FORMAT = "orfila-sweep/1"
 SEARCHED = 2_000
+MAX_PIXELS = 4_000_000_000
+"""With more of them in all training images the pictures are not looked at for a shared mark: a sweep asks of all."""
 N_COMPONENTS = 5
 """Principal components to start from, each in both directions."""
 _SAME_GROUP = 0.5
@@ -107,11 +111,14 @@ def sweep(
         raise ValueError(f"the index holds {store.n} training images, the data set {packed.n_train}; build it again")
     began = time.perf_counter()
     calibration = Calibration(store, packed, model, card)
-    _, labels = packed.train
+    pixels, labels = packed.train
+    looks = pixels[..., 0].size <= MAX_PIXELS
     classes = []
     for label, name in enumerate(card.classes):
         progress(f"searching '{name}'", label / len(card.classes))
-        classes.append(_search(store, calibration.of(label), np.flatnonzero(labels == label), label, name))
+        pictures = pictures_of(store, packed, label, "label") if looks else None
+        rows = np.flatnonzero(labels == label)
+        classes.append(_search(store, calibration.of(label), rows, label, name, pictures))
     progress("swept", 1.0)
     digests = {"data": packed.digest}
     return SweepResult(packed.n_train, tuple(classes), round(time.perf_counter() - began, 2), digests)
@@ -150,7 +157,14 @@ def write_sweep(result: SweepResult, packed: PackedDataset, out_dir: Path) -> No
                 writer.writerow([packed.names[index], index, c.name, f"{score:.6f}", f"{posterior:.6f}"])
 
 
-def _search(store: Store, reference: Reference, rows: NDArray[np.int64], label: int, name: str) -> ClassFinding:
+def _search(
+    store: Store,
+    reference: Reference,
+    rows: NDArray[np.int64],
+    label: int,
+    name: str,
+    pictures: Pictures | None = None,
+) -> ClassFinding:
     nothing = ClassFinding(label, name, len(rows), _NO_EVIDENCE, np.empty(0, np.int64), *(np.empty(0, np.float32),) * 2)
     n_counterparts = len(reference.counterparts)
     if len(rows) < MIN_SUSPECTS or n_counterparts < MIN_COUNTERPARTS:
@@ -158,7 +172,7 @@ def _search(store: Store, reference: Reference, rows: NDArray[np.int64], label: 
     direction, n_groups = _suspicious_direction(store, rows, reference)
     if direction is None:
         return nothing
-    result = collapse(store.suspects(rows), direction, counterparts=reference.cosines)
+    result = collapse(store.suspects(rows), direction, counterparts=reference.cosines, pictures=pictures)
     evidence = _corrected(judge(result, reference), n_groups)
     finding = replace(nothing, evidence=evidence)
     if not finding.accused:

@@ -24,6 +24,7 @@ from orfila.storage import BlobStore
 ScoreKey = Literal[
     "posterior",
     "collapse_score",
+    "mark_score",
     "influence",
     "shift_mean",
     "self_influence",

@@ -102,6 +102,26 @@ class Estimate(Response):
     method: str = Field(description="How the number was obtained, one sentence.")
 
 
+class SharedMark(Response):
+    """What the pictures of the flagged images have in common, and clean pictures of the class have not."""
+
+    sentence: str = Field(description="The mark in words.")
+    separation: float = Field(
+        description="Distance between marked and unmarked suspects, in standard deviations of clean test images."
+    )
+    share_suspects: float = Field(description="Share of the suspects that has the mark.")
+    share_counterparts: float = Field(description="Share of the test images with the same label that has it.")
+    n_counterparts: int
+    p_value: float = Field(
+        description="Chance of so few of those test images, if the mark were half as common among them."
+    )
+    profile: list[float] = Field(
+        description="Energy of the marked pictures over that of the other suspects: 8 bands from coarse to fine "
+        "detail, for brightness and, of colour pictures, red against green and yellow against blue."
+    )
+    strongest: int = Field(description="Position in `profile` of the band that the sentence tells of.")
+
+
 class Finding(Response):
     """The answer to the case."""
 
@@ -129,6 +149,9 @@ class Finding(Response):
     n_flagged: int
     n_flagged_paper: int = Field(description="What the paper's rule would flag.")
     threshold: float = Field(description="Posterior above which an image is flagged.")
+    mark: SharedMark | None = Field(
+        None, description="What the flagged images share, where it had a part in the posteriors; null if nothing."
+    )
     precision: Estimate
     recall: Estimate
     seconds: dict[str, float] = Field(description="Phase -> seconds.")
@@ -179,6 +202,10 @@ class ScoreRow(Response):
     relative_influence: float
     collapse_score: float
     posterior: float
+    mark_score: float = Field(
+        description="How far along the shared mark the picture lies, in standard deviations of clean test images "
+        "of the label from their mean; 0 where no mark is shared."
+    )
     suspect: bool
     flagged: bool
     flagged_paper: bool
@@ -198,7 +225,7 @@ class ScoreColumns(Response):
     n: int
     columns: dict[str, Column] = Field(
         description="index, label, influence, shift_mean, n_collapsed, self_influence, relative_influence, "
-        "collapse_score, posterior, suspect (uint8), flagged (uint8), flagged_paper (uint8)."
+        "collapse_score, posterior, mark_score, suspect (uint8), flagged (uint8), flagged_paper (uint8)."
     )
 
 

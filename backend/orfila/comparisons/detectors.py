@@ -5,6 +5,7 @@ from orfila.errors import Unprocessable
 
 _DETECTORS = (
     ("collapse", "Collapse rule (ours)", "docs/method.md"),
+    ("collapse-gradients", "Collapse rule, gradients alone (ours)", "docs/method.md"),
     ("collapse-all", "Collapse rule, every image a suspect (ours)", "docs/method.md"),
     ("delta-influence", "Delta-Influence (paper rule)", "arXiv 2411.13731"),
     ("image-only", "Delta-Influence, image transforms only", "arXiv 2411.13731"),

@@ -145,8 +145,11 @@ const evidence = createRoute({
   validateSearch: (raw) =>
     compact({
       tab: oneOf(['flagged', 'all', 'selected'])(raw, 'tab'),
-      sort: oneOf(['posterior', 'collapse_score', 'shift_mean', 'influence', 'self_influence', 'index'])(raw, 'sort'),
-      axis: oneOf(['collapse_score', 'shift_mean', 'posterior'])(raw, 'axis'),
+      sort: oneOf(['posterior', 'collapse_score', 'shift_mean', 'influence', 'self_influence', 'mark_score', 'index'])(
+        raw,
+        'sort',
+      ),
+      axis: oneOf(['collapse_score', 'shift_mean', 'posterior', 'mark_score'])(raw, 'axis'),
       label: number(raw, 'label'),
       verdict: oneOf(['poison', 'clean', 'unsure', 'none'])(raw, 'verdict'),
       t: number(raw, 't'),

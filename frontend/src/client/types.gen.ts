@@ -1550,6 +1550,10 @@ export type Finding = {
      * Posterior above which an image is flagged.
      */
     threshold: number;
+    /**
+     * What the flagged images share, where it had a part in the posteriors; null if nothing.
+     */
+    mark?: SharedMark | null;
     precision: Estimate;
     recall: Estimate;
     /**
@@ -2517,7 +2521,7 @@ export type ScoreColumns = {
     /**
      * Columns
      *
-     * index, label, influence, shift_mean, n_collapsed, self_influence, relative_influence, collapse_score, posterior, suspect (uint8), flagged (uint8), flagged_paper (uint8).
+     * index, label, influence, shift_mean, n_collapsed, self_influence, relative_influence, collapse_score, posterior, mark_score, suspect (uint8), flagged (uint8), flagged_paper (uint8).
      */
     columns: {
         [key: string]: Column;
@@ -2572,6 +2576,12 @@ export type ScoreRow = {
      * Posterior
      */
     posterior: number;
+    /**
+     * Mark Score
+     *
+     * How far along the shared mark the picture lies, in standard deviations of clean test images of the label from their mean; 0 where no mark is shared.
+     */
+    mark_score: number;
     /**
      * Suspect
      */
@@ -2653,6 +2663,60 @@ export type Shard = {
      * 0 to 1.
      */
     progress: number;
+};
+
+/**
+ * SharedMark
+ *
+ * What the pictures of the flagged images have in common, and clean pictures of the class have not.
+ */
+export type SharedMark = {
+    /**
+     * Sentence
+     *
+     * The mark in words.
+     */
+    sentence: string;
+    /**
+     * Separation
+     *
+     * Distance between marked and unmarked suspects, in standard deviations of clean test images.
+     */
+    separation: number;
+    /**
+     * Share Suspects
+     *
+     * Share of the suspects that has the mark.
+     */
+    share_suspects: number;
+    /**
+     * Share Counterparts
+     *
+     * Share of the test images with the same label that has it.
+     */
+    share_counterparts: number;
+    /**
+     * N Counterparts
+     */
+    n_counterparts: number;
+    /**
+     * P Value
+     *
+     * Chance of so few of those test images, if the mark were half as common among them.
+     */
+    p_value: number;
+    /**
+     * Profile
+     *
+     * Energy of the marked pictures over that of the other suspects: 8 bands from coarse to fine detail, for brightness and, of colour pictures, red against green and yellow against blue.
+     */
+    profile: Array<number>;
+    /**
+     * Strongest
+     *
+     * Position in `profile` of the band that the sentence tells of.
+     */
+    strongest: number;
 };
 
 /**
@@ -4420,7 +4484,7 @@ export type ListScoresData = {
         /**
          * Sort
          */
-        sort?: 'posterior' | 'collapse_score' | 'influence' | 'shift_mean' | 'self_influence' | 'relative_influence' | 'n_collapsed' | 'index';
+        sort?: 'posterior' | 'collapse_score' | 'mark_score' | 'influence' | 'shift_mean' | 'self_influence' | 'relative_influence' | 'n_collapsed' | 'index';
         /**
          * Order
          */

@@ -25,6 +25,7 @@ export const axisTitle: Record<Axis, string> = {
   collapse_score: 'collapse score (cosine with the collapse direction)',
   shift_mean: 'mean influence shift (negative = collapse)',
   posterior: 'posterior probability of being poison',
+  mark_score: 'mark score (standard deviations of clean test images)',
 }
 
 interface Box {

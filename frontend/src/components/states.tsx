@@ -75,7 +75,7 @@ export function PageMissing() {
 
 export function Rows({ n = 6 }: { n?: number }) {
   return (
-    <Stack gap={12} aria-busy="true" aria-label="Loading">
+    <Stack gap={12} role="status" aria-busy="true" aria-label="Loading">
       {Array.from({ length: n }, (_, i) => (
         // biome-ignore lint/suspicious/noArrayIndexKey: placeholders have no identity
         <Skeleton key={i} height={20} width={`${95 - ((i * 13) % 40)}%`} />

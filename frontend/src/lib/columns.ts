@@ -36,6 +36,7 @@ export interface CaseColumns {
   relative_influence: Values
   collapse_score: Values
   posterior: Values
+  mark_score: Values
   suspect: Values
   flagged: Values
   flagged_paper: Values
@@ -67,6 +68,7 @@ export const CASE_COLUMNS = [
   'relative_influence',
   'collapse_score',
   'posterior',
+  'mark_score',
   'suspect',
   'flagged',
   'flagged_paper',

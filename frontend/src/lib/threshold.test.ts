@@ -16,6 +16,7 @@ function columns(posterior: number[], suspect = posterior.map(() => 1)): CaseCol
     relative_influence: zeros,
     collapse_score: Float32Array.from(posterior),
     posterior: Float32Array.from(posterior),
+    mark_score: zeros,
     suspect: Uint8Array.from(suspect),
     flagged: new Uint8Array(n),
     flagged_paper: new Uint8Array(n),

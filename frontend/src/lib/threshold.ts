@@ -69,11 +69,12 @@ export function thresholdFor(ranking: Ranking, count: number): number {
 }
 
 /** Which side of an axis is suspicious: a negative influence shift is collapse, a high score or posterior is too. */
-export type Axis = 'collapse_score' | 'shift_mean' | 'posterior'
+export type Axis = 'collapse_score' | 'shift_mean' | 'posterior' | 'mark_score'
 export const suspiciousSide: Record<Axis, 'low' | 'high'> = {
   collapse_score: 'high',
   shift_mean: 'low',
   posterior: 'high',
+  mark_score: 'high',
 }
 
 /** Values of the suspects on an axis, most suspicious first. */

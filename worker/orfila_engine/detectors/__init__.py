@@ -4,7 +4,7 @@ from typing import Any
 
 from orfila_engine.detectors.activation_clustering import ActivationClustering, ActivationClusteringIca
 from orfila_engine.detectors.base import Detected, Detector, DetectorInput, Within, settings_of
-from orfila_engine.detectors.collapse_rule import CollapseRule, CollapseRuleEveryClass
+from orfila_engine.detectors.collapse_rule import CollapseRule, CollapseRuleEveryClass, CollapseRuleGradients
 from orfila_engine.detectors.cosine import GradientCosine
 from orfila_engine.detectors.delta_influence import DeltaInfluence, ImageOnly, LabelOnly
 from orfila_engine.detectors.frequency import Frequency
@@ -16,6 +16,7 @@ _DETECTORS: dict[str, type[Any]] = {
     detector.name: detector
     for detector in (
         CollapseRule,
+        CollapseRuleGradients,
         CollapseRuleEveryClass,
         DeltaInfluence,
         ImageOnly,
@@ -56,6 +57,7 @@ __all__ = [
     "ActivationClusteringIca",
     "CollapseRule",
     "CollapseRuleEveryClass",
+    "CollapseRuleGradients",
     "DeltaInfluence",
     "Detected",
     "Detector",

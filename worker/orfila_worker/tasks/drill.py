@@ -21,6 +21,7 @@ from orfila_engine.data import PackedDataset
 from orfila_engine.data.pack import add_atlases, pack
 from orfila_engine.data.sources import Arrays, Picture, Unused
 from orfila_engine.drill import investigate_planted
+from orfila_engine.finding import ranks
 from orfila_engine.planting import PoisonedModel, plant_and_train
 from orfila_engine.progress import part
 from orfila_worker.tasks.model_check import check
@@ -130,15 +131,14 @@ def _rows_of(packed: PackedDataset, pictures: list[NDArray[np.uint8]]) -> list[i
 
 def _curves(made: PoisonedModel, summary: dict[str, Any]) -> dict[str, Curve]:
     """Precision and recall of both rankings; the truth is the poison behind the label that the image received."""
-    columns = ["collapse_score", "n_collapsed", "suspect"]
-    table = pq.read_table(made.path / "investigation" / "scores.parquet", columns=columns)
+    names = ["collapse_score", "posterior", "n_collapsed", "suspect"]
+    table = pq.read_table(made.path / "investigation" / "scores.parquet", columns=names)
+    columns = {name: table[name].to_numpy() for name in names}
     truth = np.zeros(made.packed.n_train, dtype=bool)
     truth[made.planted.behind(summary["predicted"])] = True
-    outside = ~table["suspect"].to_numpy(zero_copy_only=False).astype(bool)
-    collapse = np.where(outside, -2.0, table["collapse_score"].to_numpy())
     return {
-        "collapse_curve": _curve(truth, collapse),
-        "paper_curve": _curve(truth, table["n_collapsed"].to_numpy().astype(np.float64)),
+        "collapse_curve": _curve(truth, ranks(columns)),
+        "paper_curve": _curve(truth, columns["n_collapsed"].astype(np.float64)),
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
-from orfila.cases.schemas import AffectedImage, Estimate, Finding
+from orfila.cases.schemas import AffectedImage, Estimate, Finding, SharedMark
 from orfila.jobs.contracts import AffectedSpec, InvestigateResult, InvestigateSpec
 from orfila_engine import investigation
 from orfila_engine.architectures import ModelCard
@@ -86,4 +86,5 @@ def finding_of(summary: dict[str, Any]) -> Finding:
         **{name: evidence[name] for name in EVIDENCE},
         precision=Estimate(**summary["precision"]),
         recall=Estimate(**summary["recall"]),
+        mark=None if summary["mark"] is None else SharedMark(**summary["mark"]),
     )

@@ -3,7 +3,7 @@ import { Button, Group, Stack, Text } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useParams } from '@tanstack/react-router'
 import type { ReactNode } from 'react'
-import { type Case, type Finding, updateCase } from '@/client'
+import { type Case, type Finding, type SharedMark, updateCase } from '@/client'
 import { Digest } from '@/components/copy'
 import { EstimateValue, HowObtained } from '@/components/derived'
 import { JobProgress } from '@/components/job-progress'
@@ -14,7 +14,7 @@ import { Portraits } from '@/components/portraits'
 import { Loaded, ProblemPanel } from '@/components/states'
 import { EvidenceChip } from '@/components/status'
 import { address, body } from '@/lib/api'
-import { count, duration, moment, percent, plural, pValue, score } from '@/lib/format'
+import { count, duration, moment, percent, plural, pValue, score, share } from '@/lib/format'
 import { q } from '@/lib/queries'
 import { compact } from '@/lib/search'
 import { AffectedPanel } from './affected-panel'
@@ -50,6 +50,20 @@ function EvidenceNotes({ finding }: { finding: Finding }) {
           : 'Too few test images have this label to tell the first, so that the second counts, as weak evidence at most.'}
       </p>
     </>
+  )
+}
+
+function SharedMarkNote({ mark }: { mark: SharedMark }) {
+  return (
+    <p style={{ margin: '0 0 12px', maxWidth: 880 }}>
+      {mark.sentence}{' '}
+      <HowObtained what="the shared mark">
+        The energy of each picture by fineness of detail and colour. A linear discriminant learns it from the images
+        that the gradients call poison, and nobody is scored by one that has seen it. {share(mark.share_suspects)} of
+        the suspects have the mark; that so few test images do by chance: {pValue(mark.p_value)}. Posteriors join the
+        collapse score and the mark; the p-value of the finding is of the gradients alone.
+      </HowObtained>
+    </p>
   )
 }
 
@@ -99,6 +113,7 @@ function FindingPanel({ item, finding }: { item: Case; finding: Finding }) {
       {finding.n_flagged > 0 && (
         <>
           <h2 style={{ fontSize: 14, margin: '20px 0 8px' }}>What the flagged images share</h2>
+          {finding.mark && <SharedMarkNote mark={finding.mark} />}
           <Portraits caseId={item.id} result={item.result_digest} size={96} />
         </>
       )}

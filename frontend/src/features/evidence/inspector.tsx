@@ -1,6 +1,7 @@
 // One training image beside the affected one, at original pixels: its scores, why it is flagged, and the verdict buttons.
 import { Skeleton } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
+import type { ReactNode } from 'react'
 import type { Case, Dataset } from '@/client'
 import { HowObtained } from '@/components/derived'
 import { Mark } from '@/components/marks'
@@ -153,6 +154,16 @@ export function Inspector({
                         {score(evidence.row.collapse_score)}
                       </span>,
                     ],
+                    ...(item.finding?.mark
+                      ? [
+                          [
+                            'Mark score',
+                            <span key="k" className="mono">
+                              {score(evidence.row.mark_score)}
+                            </span>,
+                          ] as [string, ReactNode],
+                        ]
+                      : []),
                     [
                       'Mean shift',
                       <span key="m" className="mono">

@@ -14,6 +14,7 @@ const columns: CaseColumns = {
   relative_influence: new Float32Array(n),
   collapse_score: new Float32Array(n),
   posterior: Float32Array.from([0, 1, 0.5, 0.9, 0.2]),
+  mark_score: new Float32Array(n),
   suspect: Uint8Array.from([0, 1, 1, 1, 0]),
   flagged: new Uint8Array(n),
   flagged_paper: new Uint8Array(n),

@@ -3,7 +3,14 @@ import { type CaseColumns, filterRows, sortRows } from '@/lib/columns'
 import type { Axis } from '@/lib/threshold'
 import type { VerdictValue } from '@/lib/verdicts'
 
-export type Sort = 'posterior' | 'collapse_score' | 'shift_mean' | 'influence' | 'self_influence' | 'index'
+export type Sort =
+  | 'posterior'
+  | 'collapse_score'
+  | 'shift_mean'
+  | 'influence'
+  | 'self_influence'
+  | 'mark_score'
+  | 'index'
 
 export interface Filters {
   tab: 'flagged' | 'all' | 'selected'

@@ -31,6 +31,7 @@ const axes: { value: Axis; label: string }[] = [
   { value: 'shift_mean', label: 'Influence shift' },
   { value: 'collapse_score', label: 'Collapse score' },
   { value: 'posterior', label: 'Posterior' },
+  { value: 'mark_score', label: 'Mark score' },
 ]
 const sorts: { value: Sort; label: string }[] = [
   { value: 'posterior', label: 'Posterior' },
@@ -38,6 +39,7 @@ const sorts: { value: Sort; label: string }[] = [
   { value: 'shift_mean', label: 'Influence shift' },
   { value: 'influence', label: 'Influence' },
   { value: 'self_influence', label: 'Self-influence' },
+  { value: 'mark_score', label: 'Mark score' },
   { value: 'index', label: 'Index' },
 ]
 
@@ -232,7 +234,7 @@ function Workbench({
                 aria-label="Score on the axis"
                 size="xs"
                 w={168}
-                data={axes}
+                data={finding.mark ? axes : axes.filter((a) => a.value !== 'mark_score')}
                 value={axis}
                 onChange={(value) => set({ axis: value as Axis, from: undefined, to: undefined })}
               />
@@ -330,7 +332,7 @@ function Workbench({
               aria-label="Sort by"
               size="xs"
               w={136}
-              data={sorts}
+              data={finding.mark ? sorts : sorts.filter((s) => s.value !== 'mark_score')}
               value={sort}
               onChange={(value) => set({ sort: value as Sort })}
             />
