@@ -280,7 +280,6 @@ class Site:
             "n_collapsed": (shifts < 0).sum(1).astype(np.int16),
             "self_influence": np.ones(N_TRAIN, np.float32),
             "relative_influence": score,
-            "mark_score": score * 0,
             "collapse_score": score,
             "posterior": posterior,
             "suspect": suspect,

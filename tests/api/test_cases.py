@@ -118,6 +118,8 @@ def test_columns_files_and_pictures(site):
     columns = site.get(f"{path}/columns")["columns"]
     assert decoded(columns["flagged"]).nonzero()[0].tolist() == list(range(12))
     assert columns["posterior"]["dtype"] == "float32"
+    # This finding was written before marks were looked for.
+    assert not decoded(columns["mark_score"]).any()
     assert set(columns) >= {"index", "label", "influence", "n_collapsed", "suspect", "flagged_paper"}
     text = site.client.get(f"/api/v1{path}/flagged.csv")
     assert text.headers["content-disposition"].startswith("attachment")

@@ -169,6 +169,7 @@ def test_a_person_walks_a_case_from_two_files_to_a_verified_repair(
     check_accessible(watched, "model")
     open_case(page)
     expect(page.get_by_role("region", name="Finding")).to_contain_text("poisoning found")
+    expect(page.get_by_role("region", name="Finding")).to_contain_text("The flagged images share a mark")
 
     check_accessible(watched, "case")
 

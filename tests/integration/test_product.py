@@ -43,6 +43,11 @@ def test_a_case_from_upload_to_verified_repair(client: Client, calm: Case, sampl
     assert hits / len(flagged) >= 0.95
     assert hits / len(sample.poison) >= 0.95
 
+    mark = calm.finding.mark
+    assert mark is not None, "the planted patch is in every poisoned picture"
+    assert mark.share_suspects > 5 * mark.share_counterparts
+    assert next(client.scores(calm.id, flagged=True)).mark_score > 2
+
     first = min(flagged)
     client.judge(calm.id, {first: "poison"})
     assert client.review(calm.id).n_poison == 1
