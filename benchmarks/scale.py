@@ -28,6 +28,8 @@ from benchmarks import machine
 from orfila_engine.collapse import collapse
 from orfila_engine.fingerprint import FingerprintIndex, IndexSpec, ShardWriter, reduce_shards
 from orfila_engine.gradients import IndexedLayer
+from orfila_engine.mark import N_BANDS, Pictures
+from orfila_engine.questions import MAX_COUNTERPARTS
 
 SIZES = (10_000, 50_000, 100_000, 1_000_000)
 N_LAYERS = 16
@@ -68,7 +70,8 @@ def page(result: dict[str, Any]) -> str:
         "## Scale of the index",
         "",
         f"Synthetic projected gradients of {result['dimension']:,} numbers, float16, in shards of {SHARD_IMAGES:,} "
-        f"images; {_threads(result['threads'])}. Suspects: a class of ten. Refit: after one verdict more, the suspects "
+        f"images; {_threads(result['threads'])}. Suspects: a class of ten. Refit: after one verdict more, with "
+        "counterparts and the search for a shared mark, the suspects "
         "in memory, as in a worker, which keeps the index open. Peak memory: resident, of the whole process with "
         "torch, from the first shard to the last refit; at rest: after the imports alone.",
         "",
@@ -156,11 +159,18 @@ def measure(n: int, work: Path) -> dict[str, Any]:
         noise = np.random.default_rng(2).standard_normal(DIMENSION).astype(np.float32)
         direction = direction + 2 * noise / np.linalg.norm(noise)
         direction /= np.linalg.norm(direction)
+        clean, pictures = _beside(suspects.indices)
         taken = []
         for verdicts in range(3):
             began = time.perf_counter()
             refitted = index.suspects(np.flatnonzero(labels == 0))
-            found = collapse(refitted, direction, confirmed_poison=suspects.indices[:verdicts].tolist())
+            found = collapse(
+                refitted,
+                direction,
+                counterparts=lambda v: np.asarray(clean @ v, dtype=np.float32),
+                pictures=pictures,
+                confirmed_poison=suspects.indices[:verdicts].tolist(),
+            )
             taken.append(time.perf_counter() - began)
         seconds["refit"] = min(taken)
         flagged = found.posterior > 0.9
@@ -208,6 +218,16 @@ def _rows(start: int, stop: int) -> Iterator[Tensor]:
         lengths = torch.pow(10.0, 4 * torch.rand(len(images), 1, generator=generator) - 4)
         carries = torch.from_numpy(_is_poison(images.numpy()))[:, None]
         yield (pool[one] + pool[two] + carries * poison) * lengths
+
+
+def _beside(suspects: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], Pictures]:
+    """Unit gradients [T, D] of clean test images, and spectra in which half of the poison carries a mark."""
+    rng = np.random.default_rng(3)
+    clean = rng.standard_normal((MAX_COUNTERPARTS, DIMENSION)).astype(np.float32)
+    clean /= np.linalg.norm(clean, axis=1, keepdims=True)
+    shown, theirs = (rng.standard_normal((n, 3 * N_BANDS)).astype(np.float32) for n in (len(suspects), len(clean)))
+    shown[_is_poison(suspects) & (rng.random(len(suspects)) < 0.5), -1] += 5
+    return clean, Pictures(shown, theirs)
 
 
 def _is_poison(indices: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:

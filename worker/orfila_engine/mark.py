@@ -44,6 +44,8 @@ MAX_NATURAL = 0.01
 MAX_PIXELS = 400_000_000
 """Suspects with more are not looked at: 390,000 of 32 x 32, or 8,000 of 224 x 224, take about a minute."""
 N_ROUNDS = 8
+_SETTLED = 1e-3
+"""No posterior has moved by more: further rounds would not either."""
 N_FOLDS = 10
 _RIDGE = 0.01
 """Added to the variance of each standardised band, so that bands that move together can be told apart."""
@@ -181,8 +183,10 @@ def join(
             return None
         marked = mixture.posterior(scores)
         prior = float(np.clip(joined.mean(), 1 / len(joined), 1 - 1 / len(joined)))
-        joined = _side(by_gradients + _ratio(marked, mixture.upper_weight), prior)
+        before, joined = joined, _side(by_gradients + _ratio(marked, mixture.upper_weight), prior)
         joined = np.where(np.isnan(known), joined, known)
+        if float(np.abs(joined - before).max()) < _SETTLED:
+            break
     mark = _describe(scores, clean, marked, mixture, pictures)
     shared = float(marked[called].mean()) >= LEAST_SHARED
     if mark.p_value > MAX_NATURAL or not shared or (joined > 0.5).sum() < MIN_MARKED:
