@@ -33,6 +33,7 @@ from pydantic import BaseModel
 
 from orfila.cases.schemas import AffectedSource, Case, CaseCreate, CaseEstimate, Engine, Rule, ScoreColumns, ScoreRow
 from orfila.comparisons.schemas import Comparison, ComparisonCreate
+from orfila.datasets.export import Contents
 from orfila.datasets.schemas import CifarLabels, Dataset, DatasetCreate, ImageSize
 from orfila.drills.schemas import Drill, DrillCreate
 from orfila.jobs.schemas import Job, JobDetail, LogLine
@@ -156,11 +157,14 @@ class Client:
         on_broken: Literal["refuse", "skip"] = "refuse",
         size: tuple[int, int] | None = None,
         labels: CifarLabels | None = None,
+        class_names: dict[str, str] | None = None,
+        split_seed: int = 0,
         on_progress: OnProgress | None = None,
     ) -> Dataset:
         """Upload an archive of class folders and wait for the data set. Raises JobFailed when it is unusable.
 
         size: (width, height) to resize all images to; by default the most frequent. labels: which of CIFAR-100's.
+        class_names: other names, by folder or label. split_seed: of the test split, where the archive has none.
         """
         upload = self.upload(project_id, archive, "dataset", on_progress)
         body = DatasetCreate(
@@ -168,6 +172,8 @@ class Client:
             name=name or archive.stem,
             on_broken=on_broken,
             labels=labels,
+            class_names=class_names,
+            split_seed=split_seed,
             size=None if size is None else ImageSize(width=size[0], height=size[1]),
         )
         dataset = self._create(f"/projects/{project_id}/datasets", body, Dataset)
@@ -177,6 +183,10 @@ class Client:
     def dataset(self, dataset_id: str) -> Dataset:
         """A data set by id."""
         return self._get(f"/datasets/{dataset_id}", Dataset)
+
+    def download_dataset(self, dataset_id: str, target: Path, contents: Contents = "originals") -> Path:
+        """Save a version's images as a zip of class folders, without what was removed; see GET archive.zip."""
+        return self.download(f"/api/v1/datasets/{dataset_id}/archive.zip?contents={contents}", target)
 
     def datasets(self, project_id: str) -> Iterator[Dataset]:
         """All data sets of a project, newest first."""

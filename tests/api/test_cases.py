@@ -3,6 +3,7 @@
 import csv
 import io
 import json
+import zipfile
 
 import numpy as np
 import plotly.graph_objects as go
@@ -356,6 +357,19 @@ def test_a_repair_to_its_proof(site):
     repaired = site.get(f"/models/{done['model_id']}")
     assert (repaired["state"], repaired["remedy_id"], repaired["accuracy_test"]) == ("ready", remedy["id"], 1.0)
     assert site.get(f"/models/{repaired['id']}/confusion")["matrix"] == [[6, 0, 0], [0, 6, 0], [0, 0, 6]]
+    answer = site.client.get(f"/api/v1/datasets/{cleansed['id']}/archive.zip")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as archive:
+        assert archive.testzip() is None
+        names = archive.namelist()
+        assert names[0] == "classes.txt"
+        assert archive.read("classes.txt").decode().split() == [c for c in CLASSES for _ in range(2)]
+        indices = [int(name.rpartition("/")[2].partition(".")[0]) for name in names[1:]]
+        assert indices == [i for i in range(N_TRAIN + 18) if i not in removed]
+        first = archive.read(names[1])
+    assert len(names) == 1 + N_TRAIN - 12 + 18
+    assert first == site.client.get(f"/api/v1/datasets/{cleansed['id']}/images/{indices[0]}/original").content
+    again_zip = site.client.get(f"/api/v1/datasets/{cleansed['id']}/archive.zip").content
+    assert again_zip == answer.content, "one version, one file"
     figure = site.get(f"/remedies/{remedy['id']}/figures/class_accuracy")
     assert [t["name"] for t in figure["data"]] == ["before", "after"]
     rows = list(csv.reader(io.StringIO(site.client.get(f"/api/v1/remedies/{remedy['id']}/removed.csv").text)))

@@ -1,5 +1,6 @@
 """Archives that attack the reader, and honest ones."""
 
+import gzip
 import io
 import stat
 import struct
@@ -7,6 +8,7 @@ import tarfile
 import zipfile
 from pathlib import Path
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -73,7 +75,9 @@ def test_zip_tar_and_directory_give_the_same_files(tmp_path: Path) -> None:
         target.write_bytes(data)
     zipped = make_zip(tmp_path / "a.zip", files)
     tarred = make_tar(tmp_path / "a.tar.gz", [(tarfile.TarInfo(n), d) for n, d in files.items()])
-    assert read(tmp_path / "folder") == read(zipped) == read(tarred) == files
+    with pa.CompressedOutputStream(str(tmp_path / "a.tar.zst"), "zstd") as file:
+        file.write(gzip.decompress(tarred.read_bytes()))
+    assert read(tmp_path / "folder") == read(zipped) == read(tarred) == read(tmp_path / "a.tar.zst") == files
 
 
 @pytest.mark.parametrize("kind", [tarfile.SYMTYPE, tarfile.LNKTYPE, tarfile.CHRTYPE, tarfile.FIFOTYPE])
@@ -146,7 +150,7 @@ def test_an_encrypted_zip_is_refused(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("cut", [0.3, 0.7, 0.95])
-@pytest.mark.parametrize("kind", ["zip", "tar.gz"])
+@pytest.mark.parametrize("kind", ["zip", "tar.gz", "tar.zst"])
 def test_a_truncated_archive_is_a_sentence_not_a_crash(tmp_path: Path, kind: str, cut: float) -> None:
     path = tmp_path / f"a.{kind}"
     files = {f"a/{k}.png": bytes(range(256)) * 8 for k in range(20)}
@@ -155,6 +159,8 @@ def test_a_truncated_archive_is_a_sentence_not_a_crash(tmp_path: Path, kind: str
     else:
         make_tar(path, [(tarfile.TarInfo(n), d) for n, d in files.items()])
     raw = path.read_bytes()
+    if kind == "tar.zst":
+        raw = pa.compress(gzip.decompress(raw), "zstd", asbytes=True)
     path.write_bytes(raw[: int(len(raw) * cut)])
     with pytest.raises(DataError):
         read(path)

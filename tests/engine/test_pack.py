@@ -6,7 +6,9 @@ import json
 import struct
 import subprocess
 import sys
+import tarfile
 import zipfile
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -309,3 +311,93 @@ def test_replaced_images_keep_every_index(few_digits: PackedDataset, tmp_path: P
 def test_the_data_modules_do_not_import_torch() -> None:
     code = "import sys, orfila_engine.data.derive, orfila_engine.data; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_a_class_list_gives_order_and_names_and_joins_folders(tmp_path: Path) -> None:
+    files = {f"set/train/{c}/{k}.png": png() for c in ("n01", "n02", "n03") for k in range(2)}
+    listed = b"n03\tspringer\nn01\ttench\nn02\ttench\n"
+    packed = pack(folder(tmp_path / "in", files | {"set/classes.txt": listed}), tmp_path / "out")
+    assert packed.classes == ("springer", "tench")
+    assert packed.meta["n_skipped"] == 0
+    assert sorted(zip(packed.names, packed.labels.tolist(), strict=True))[0] == ("set/train/n01/0.png", 1)
+    assert sorted(packed.labels.tolist()) == [0, 0, 1, 1, 1, 1]
+    with pytest.raises(DataError, match=r"'n04' is not in classes\.txt"):
+        pack(folder(tmp_path / "in", {"set/train/n04/0.png": png()}), tmp_path / "out2")
+    with pytest.raises(DataError, match="lists 'n01' twice"):
+        pack(folder(tmp_path / "in2", files | {"classes.txt": b"n01\nn01\n"}), tmp_path / "out3")
+
+
+def test_names_may_be_given_for_classes(tmp_path: Path) -> None:
+    source = folder(tmp_path / "in", two_classes(3))
+    packed = pack(source, tmp_path / "out", class_names={"cat": "Felis catus"})
+    assert packed.classes == ("Felis catus", "dog")
+    assert pack(source, tmp_path / "plain").digest != packed.digest
+    with pytest.raises(DataError, match="'cow', which is none of: cat, dog"):
+        pack(source, tmp_path / "out2", class_names={"cow": "Bos taurus"})
+    with pytest.raises(DataError, match="belong to one class, 'pet'"):
+        pack(source, tmp_path / "out3", class_names={"cat": "pet", "dog": "pet"})
+
+
+def parquet(path: Path, labels: list[object], names: list[str] | None = None, picture: bytes | None = None) -> Path:
+    """A file as the `datasets` library writes it."""
+    table = pa.Table.from_pylist([{"image": {"bytes": picture or png(), "path": None}, "label": k} for k in labels])
+    if names is not None:
+        features = {"label": {"names": names, "_type": "ClassLabel"}}
+        table = table.replace_schema_metadata({"huggingface": json.dumps({"info": {"features": features}})})
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path)
+    return path
+
+
+@pytest.mark.parametrize("kind", ["folder", "zip", "tar.zst"])
+def test_parquet_files_of_a_hub_keep_splits_and_class_names(tmp_path: Path, kind: str) -> None:
+    root = tmp_path / "data"
+    parquet(root / "train-00000-of-00002.parquet", [1, 0, 1], ["zebra", "ant"])
+    parquet(root / "train-00001-of-00002.parquet", [0], ["zebra", "ant"])
+    parquet(root / "validation" / "part.parquet", [0, 1], ["zebra", "ant"])
+    source = root
+    if kind == "zip":
+        source = tmp_path / "a.zip"
+        with zipfile.ZipFile(source, "w") as archive:
+            for path in root.rglob("*.parquet"):
+                archive.write(path, path.relative_to(root))
+    if kind == "tar.zst":
+        source = zstd_tar(tmp_path / "a.tar.zst", {p.relative_to(root).as_posix(): p for p in root.rglob("*.parquet")})
+    packed = pack(source, tmp_path / "out")
+    assert packed.classes == ("zebra", "ant")
+    assert packed.labels.tolist() == [1, 0, 1, 0, 0, 1]
+    assert packed.n_train == 4
+
+
+def zstd_tar(path: Path, files: dict[str, Path]) -> Path:
+    with pa.CompressedOutputStream(str(path), "zstd") as stream, tarfile.open(fileobj=stream, mode="w|") as archive:
+        for name, file in files.items():
+            archive.add(file, name)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("write", "sentence"),
+    [
+        (lambda f: parquet(f, [0, 2], ["cat", "dog"]), "label 2; the file names 2 classes"),
+        (lambda f: parquet(f, ["cat", "cow"], ["cat", "dog"]), "'cow', which is not one of the classes"),
+        (lambda f: parquet(f, [0, None]), "row 1 of d.parquet has no picture or no label"),
+        (lambda f: pq.write_table(pa.table({"text": ["a"]}), f), r"columns 'image' and 'label'; it has \['text'\]"),
+        (lambda f: f.write_bytes(b"PAR1" + bytes(60)), "not a readable Parquet file"),
+        (lambda f: parquet(f, [0, 1] * 30_000, picture=png(size=(64, 64))), "decompression bomb"),
+    ],
+)  # fmt: skip
+def test_an_unusable_parquet_file_is_refused_with_a_sentence(
+    tmp_path: Path, write: Callable[[Path], object], sentence: str
+) -> None:
+    path = tmp_path / "d.parquet"
+    write(path)
+    with pytest.raises(DataError, match=sentence):
+        pack(path, tmp_path / "out")
+
+
+def test_parquet_files_that_disagree_are_refused(tmp_path: Path) -> None:
+    parquet(tmp_path / "in" / "train.parquet", [0, 1], ["cat", "dog"])
+    parquet(tmp_path / "in" / "test.parquet", [0, 1], ["dog", "cat"])
+    with pytest.raises(DataError, match="names other classes than"):
+        pack(tmp_path / "in", tmp_path / "out")

@@ -36,7 +36,7 @@ def calm(client: Client, sample: Sample) -> Case:
     return client.open_case(project, model.id, test_index=sample.affected)
 
 
-def test_a_case_from_upload_to_verified_repair(client: Client, calm: Case, sample: Sample) -> None:
+def test_a_case_from_upload_to_verified_repair(client: Client, calm: Case, sample: Sample, tmp_path: Path) -> None:
     assert calm.finding is not None
     flagged = frozenset(client.flagged(calm.id))
     hits = len(flagged & sample.poison)
@@ -58,6 +58,14 @@ def test_a_case_from_upload_to_verified_repair(client: Client, calm: Case, sampl
     assert remedy.state == ("verified" if remedy.verification.affected[0].healed else "not_healed")
     assert remedy.model_id is not None
     assert client.model(remedy.model_id).state == "ready"
+
+    assert remedy.cleansed_dataset_id is not None
+    cleansed = client.dataset(remedy.cleansed_dataset_id)
+    saved = client.download_dataset(cleansed.id, tmp_path / "cleansed.zip")
+    copy = client.add_dataset(calm.project_id, saved)
+    assert (copy.classes, copy.counts) == (cleansed.classes, cleansed.counts)
+    assert copy.intake is not None
+    assert (copy.intake.split, copy.intake.n_skipped) == ("given", 0)
 
 
 def test_a_repair_in_seconds_and_what_was_expected_of_it(client: Client, calm: Case) -> None:

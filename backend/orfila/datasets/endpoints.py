@@ -1,10 +1,10 @@
 """HTTP of data sets and their images."""
 
 from fastapi import APIRouter
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, Response, StreamingResponse
 
 from orfila.cases.schemas import ScoreColumns
-from orfila.datasets import images, schemas, service
+from orfila.datasets import export, images, schemas, service
 from orfila.errors import NotFound
 from orfila.idempotency.service import once
 from orfila.schema_base import Page
@@ -123,3 +123,23 @@ def download_index_list(dataset_id: str, session: SessionDep, subject: SubjectDe
     """index,name,label,split of this version's images."""
     dataset = service.find_ready(session, subject, dataset_id)
     return files.download(images.index_list(store, dataset), f"{dataset.name}.csv", "text/csv; charset=utf-8")
+
+
+@router.get(
+    "/datasets/{dataset_id}/archive.zip",
+    response_class=StreamingResponse,
+    responses=files.described("application/zip"),
+)
+def download_archive(
+    dataset_id: str,
+    session: SessionDep,
+    subject: SubjectDep,
+    store: StoreDep,
+    contents: export.Contents = "originals",
+) -> StreamingResponse:
+    """This version's images as a zip of `train|test/CLASS/INDEX`, without what was removed; made while it is sent.
+
+    `contents`: the original files, or the pixels that a model sees, as PNG.
+    """
+    dataset = service.find_ready(session, subject, dataset_id)
+    return files.stream(export.zipped(store, dataset, contents), f"{dataset.name}.zip", "application/zip")

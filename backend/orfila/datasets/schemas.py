@@ -1,8 +1,8 @@
 """Bodies of data sets and their images."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
-from pydantic import Field
+from pydantic import Field, StringConstraints
 
 from orfila.schema_base import Request, Response, Sha256, Timestamp
 
@@ -11,7 +11,9 @@ Split = Literal["train", "test"]
 
 MAX_EDGE = 1024
 """As the engine has it; a test keeps the two equal."""
+MAX_RENAMED = 100_000
 CifarLabels = Literal["fine", "coarse"]
+ClassName = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 
 
 class ImageSize(Request):
@@ -22,7 +24,7 @@ class ImageSize(Request):
 
 
 class DatasetCreate(Request):
-    """Makes a data set of a finished upload: class folders in a zip or tar, or the binary version of CIFAR."""
+    """Makes a data set of a finished upload: class folders in a zip or tar, NPZ, Parquet, IDX or binary CIFAR."""
 
     upload_id: str
     name: str = Field(min_length=1, max_length=120)
@@ -37,6 +39,12 @@ class DatasetCreate(Request):
     )
     labels: CifarLabels | None = Field(
         None, description="CIFAR-100 (binary version) has 100 fine and 20 coarse classes; null takes the fine ones."
+    )
+    class_names: dict[ClassName, ClassName] | None = Field(
+        None,
+        max_length=MAX_RENAMED,
+        description="Other names for classes, by the folder or label that they have in the archive. Two classes with "
+        "one name become one. A file `classes.txt` beside the folders does the same and gives the order of labels.",
     )
 
 

@@ -73,6 +73,7 @@ def create(session: Session, subject: Subject, project_id: str, body: schemas.Da
         split_seed=body.split_seed,
         size=body.size,
         labels=body.labels,
+        class_names=body.class_names,
     )
     job = jobs.submit(
         session,
@@ -94,6 +95,8 @@ def create(session: Session, subject: Subject, project_id: str, body: schemas.Da
             "on_broken": body.on_broken,
             "size": body.size.model_dump() if body.size else None,
             "labels": body.labels,
+            "split_seed": body.split_seed,
+            "n_renamed": len(body.class_names or {}),
         },
     )  # fmt: skip
     _tell(session, dataset)

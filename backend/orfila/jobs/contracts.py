@@ -35,6 +35,7 @@ class IngestSpec(Contract):
     split_seed: int
     size: ImageSize | None = None
     labels: CifarLabels | None = None
+    class_names: dict[str, str] | None = None
 
 
 class IngestResult(Contract):

@@ -18,8 +18,12 @@ HOW_TO_EXPORT = (
     "Export safetensors instead: `from safetensors.torch import save_file; "
     'save_file(model.state_dict(), "model.safetensors")`.'
 )
-_HOW_TO_PACK = "Pack one folder for each class into a .zip, .tar or .tar.gz and upload that."
+_HOW_TO_PACK = (
+    "Pack one folder for each class into a .zip, .tar, .tar.gz or .tar.zst and upload that, or a .npz or .parquet file."
+)
 
+_DATASETS = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1")
+"""zip (NPZ is one), gzip and Zstandard (of a tar), Parquet."""
 _IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF87a", b"GIF89a")
 
 
@@ -33,9 +37,9 @@ def check(head: bytes, size: int, purpose: Purpose) -> None:
 
 
 def _check_dataset(head: bytes, size: int) -> None:
-    if head.startswith((b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b")) or _is_tar(head):
+    if head.startswith(_DATASETS) or _is_tar(head):
         return
-    raise UnsupportedContent(f"This is not a zip or tar archive. {_HOW_TO_PACK}", code="not_an_archive")
+    raise UnsupportedContent(f"This is neither a zip or tar archive nor Parquet. {_HOW_TO_PACK}", code="not_an_archive")
 
 
 def _check_model(head: bytes, size: int) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from fastapi.responses import FileResponse, Response
+from fastapi.responses import FileResponse, Response, StreamingResponse
 
 IMMUTABLE = {"cache-control": "private, max-age=31536000, immutable"}
 
@@ -29,6 +30,11 @@ def download(data: bytes | str, name: str, media_type: str = "application/octet-
 def download_file(path: Path, name: str, media_type: str = "application/octet-stream") -> FileResponse:
     """A stored file to save, never to show."""
     return FileResponse(path, media_type=media_type, headers={"content-disposition": _attachment(name)})
+
+
+def stream(pieces: Iterator[bytes], name: str, media_type: str) -> StreamingResponse:
+    """A file to save that is made while it is sent."""
+    return StreamingResponse(pieces, media_type=media_type, headers={"content-disposition": _attachment(name)})
 
 
 def _attachment(name: str) -> str:

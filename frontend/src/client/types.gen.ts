@@ -853,7 +853,7 @@ export type Dataset = {
 /**
  * DatasetCreate
  *
- * Makes a data set of a finished upload: class folders in a zip or tar, or the binary version of CIFAR.
+ * Makes a data set of a finished upload: class folders in a zip or tar, NPZ, Parquet, IDX or binary CIFAR.
  */
 export type DatasetCreate = {
     /**
@@ -886,6 +886,14 @@ export type DatasetCreate = {
      * CIFAR-100 (binary version) has 100 fine and 20 coarse classes; null takes the fine ones.
      */
     labels?: 'fine' | 'coarse' | null;
+    /**
+     * Class Names
+     *
+     * Other names for classes, by the folder or label that they have in the archive. Two classes with one name become one. A file `classes.txt` beside the folders does the same and gives the order of labels.
+     */
+    class_names?: {
+        [key: string]: string;
+    } | null;
 };
 
 /**
@@ -4083,6 +4091,39 @@ export type DownloadIndexListResponses = {
 };
 
 export type DownloadIndexListResponse = DownloadIndexListResponses[keyof DownloadIndexListResponses];
+
+export type DownloadArchiveData = {
+    body?: never;
+    path: {
+        /**
+         * Dataset Id
+         */
+        dataset_id: string;
+    };
+    query?: {
+        /**
+         * Contents
+         */
+        contents?: 'originals' | 'pixels';
+    };
+    url: '/api/v1/datasets/{dataset_id}/archive.zip';
+};
+
+export type DownloadArchiveErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type DownloadArchiveResponses = {
+    /**
+     * Successful Response
+     */
+    200: Blob | File;
+};
+
+export type DownloadArchiveResponse = DownloadArchiveResponses[keyof DownloadArchiveResponses];
 
 export type ListArchitecturesData = {
     body?: never;

@@ -81,6 +81,7 @@ export const address = {
   atlas: (datasetId: string, number: number) => `/api/v1/datasets/${datasetId}/atlases/${number}.webp`,
   pixels: (datasetId: string, index: number) => `/api/v1/datasets/${datasetId}/images/${index}/pixels.png`,
   original: (datasetId: string, index: number) => `/api/v1/datasets/${datasetId}/images/${index}/original`,
+  archive: (datasetId: string) => `/api/v1/datasets/${datasetId}/archive.zip`,
   indexList: (datasetId: string) => `/api/v1/datasets/${datasetId}/index.csv`,
   model: (modelId: string) => `/api/v1/models/${modelId}/model.safetensors`,
   affected: (caseId: string, number: number) => `/api/v1/cases/${caseId}/affected/${number}.png`,

@@ -11,7 +11,7 @@ import typer
 
 from orfila_engine.commands.common import progress_bar
 from orfila_engine.data import pack as run
-from orfila_engine.data.sources import open_source
+from orfila_engine.data.sources import open_source, read_class_list
 
 
 class Labels(StrEnum):
@@ -40,12 +40,19 @@ def pack(
         Broken, typer.Option(help="Refuse the data set because of a broken picture, or leave the picture out.")
     ] = Broken.refuse,
     seed: Annotated[int, typer.Option(help="Of the test split, where the data have none.")] = 0,
+    class_names: Annotated[
+        Path | None,
+        typer.Option(
+            help="Names for classes: a folder or label a line, a tab, its name. One name twice makes one class."
+        ),
+    ] = None,
 ) -> None:
     """Read a data set once, at a size of your choice."""
     if out.exists():
         raise ValueError(f"{out} exists already; choose another folder, or remove it")
     chosen = None if size is None else _size(size)
     source = open_source(data, None if labels is None else labels.value)
+    names = None if class_names is None else read_class_list(class_names.read_bytes(), class_names.name)
     try:
         with progress_bar() as progress:
             packed = run(
@@ -54,6 +61,7 @@ def pack(
                 on_broken=broken.value,
                 size=chosen,
                 seed=seed,
+                class_names=names,
                 progress=lambda done, total: progress("reading pictures", done / max(1, total)),
             )
     finally:

@@ -11,8 +11,12 @@ import tarfile
 import unicodedata
 import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from pathlib import Path
+
+import pyarrow as pa
 
 MAX_ENTRIES = 4_000_000
 MAX_ENTRY_BYTES = 64 * 2**20
@@ -20,6 +24,9 @@ MAX_TOTAL_BYTES = 500 * 2**30
 MAX_RATIO = 200
 MAX_DEPTH = 8
 _RATIO_FLOOR = 2**20
+_ZSTD = b"\x28\xb5\x2f\xfd"
+_FIRST = 64
+"""A kind of archive is recognised by its first entries; a large tar must not be unpacked to find out."""
 _UTF8_NAME = 0x800
 """Flag of a zip entry whose name is UTF-8; without it zipfile decodes the name as code page 437."""
 
@@ -94,10 +101,27 @@ def read_entries(source: Path, *, max_entry_bytes: int = MAX_ENTRY_BYTES) -> Ite
         raise DataError(f"{source} does not exist; give a folder, a zip or a tar archive")
     elif zipfile.is_zipfile(source):
         yield from _zip(source, max_entry_bytes)
-    elif tarfile.is_tarfile(source):
+    elif _is_tar(source):
         yield from _tar(source, max_entry_bytes)
     else:
         raise DataError(f"{source.name} is neither a zip nor a tar archive; pack the class folders into one of them")
+
+
+def first_names(source: Path) -> list[str]:
+    """Names of the first files of a directory, zip or tar; none for what is no sound archive."""
+    try:
+        if source.is_dir():
+            files = (path for path in source.rglob("*") if path.is_file())
+            return [path.relative_to(source).as_posix() for path in islice(files, _FIRST)]
+        if zipfile.is_zipfile(source):
+            with zipfile.ZipFile(source) as archive:
+                return archive.namelist()[:_FIRST]
+        if source.is_file() and _is_tar(source):
+            with _opened_tar(source) as members:
+                return [member.name for member in islice(members, _FIRST)]
+    except (zipfile.BadZipFile, tarfile.TarError, OSError, EOFError, NotImplementedError):
+        pass  # NotImplementedError: a compression that zipfile does not know
+    return []
 
 
 def _directory(root: Path, max_entry_bytes: int) -> Iterator[Entry]:
@@ -155,9 +179,35 @@ def _refuse_overlap(infos: list[zipfile.ZipInfo]) -> None:
         end = info.header_offset + 30 + len(info.orig_filename.encode(encoding)) + info.compress_size
 
 
+def _is_tar(source: Path) -> bool:
+    with source.open("rb") as file:
+        if file.read(len(_ZSTD)) != _ZSTD:
+            return tarfile.is_tarfile(source)
+    try:
+        with _opened_tar(source):
+            return True
+    except (tarfile.TarError, EOFError, OSError):
+        return False
+
+
+@contextmanager
+def _opened_tar(source: Path) -> Iterator[tarfile.TarFile]:
+    """A tar of any compression; Python 3.11 knows all but Zstandard, which Arrow unpacks as a stream."""
+    with source.open("rb") as file:
+        if file.read(len(_ZSTD)) != _ZSTD:
+            with tarfile.open(source, "r:*") as archive:
+                yield archive
+            return
+    with (
+        pa.CompressedInputStream(pa.OSFile(str(source)), "zstd") as stream,
+        tarfile.open(fileobj=stream, mode="r|") as archive,
+    ):
+        yield archive
+
+
 def _tar(source: Path, max_entry_bytes: int) -> Iterator[Entry]:
     try:
-        with tarfile.open(source, "r:*") as archive:
+        with _opened_tar(source) as archive:
             budget = _Budget(source.stat().st_size, max_entry_bytes)
             for member in archive:
                 name = safe_name(member.name)

@@ -6,17 +6,14 @@ import gzip
 import io
 import math
 import struct
-import tarfile
-import zipfile
 from collections.abc import Mapping
-from itertools import islice
 from pathlib import Path
 from typing import Literal, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from orfila_engine.data.archives import DataError, read_entries
+from orfila_engine.data.archives import DataError, first_names, read_entries
 
 LabelKind = Literal["fine", "coarse"]
 """CIFAR-100 has two labels for each picture: one of 100 classes, and one of 20 superclasses."""
@@ -26,8 +23,6 @@ CIFAR10_CLASSES = (
 )  # fmt: skip
 FASHION_CLASSES = ("T-shirt", "trouser", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 _MARKERS = ("data_batch_1.bin", "train.bin", "train-images-idx3-ubyte", "train-images-idx3-ubyte.gz")
-_MARKER_WITHIN = 64
-"""An archive is recognised by one of its first entries; a large tar of pictures must not be unpacked to find out."""
 _MAX_FILE_BYTES = 512 * 2**20
 _MAX_ARRAY_BYTES = 64 * 2**30
 _CIFAR_PIXELS = 3 * 32 * 32
@@ -90,7 +85,7 @@ def _folder(path: Path) -> _Files | None:
 
 
 def _archive(path: Path) -> _Files | None:
-    marker = next((n for n in _first_names(path) if n.rpartition("/")[2] in _MARKERS), None)
+    marker = next((n for n in first_names(path) if n.rpartition("/")[2] in _MARKERS), None)
     if marker is None:
         return None
     folder = marker.rpartition("/")[0]
@@ -100,20 +95,6 @@ def _archive(path: Path) -> _Files | None:
         if parent == folder.removeprefix("./"):
             files[name] = entry.data
     return _Files(path.name, files)
-
-
-def _first_names(path: Path) -> list[str]:
-    """Names of the first entries; none for what is no sound archive, which another reader will say."""
-    try:
-        if zipfile.is_zipfile(path):
-            with zipfile.ZipFile(path) as archive:
-                return archive.namelist()[:_MARKER_WITHIN]
-        if path.is_file() and tarfile.is_tarfile(path):
-            with tarfile.open(path, "r:*") as members:
-                return [member.name for member in islice(members, _MARKER_WITHIN)]
-    except (zipfile.BadZipFile, tarfile.TarError, OSError, EOFError, NotImplementedError):
-        pass  # NotImplementedError: a compression that zipfile does not know
-    return []
 
 
 def _cifar10(files: _Files) -> Labelled:

@@ -18,7 +18,7 @@ import io
 import json
 import shutil
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -31,7 +31,7 @@ from PIL import Image
 
 from orfila_engine.data.archives import DataError
 from orfila_engine.data.images import FORMATS, decode, to_pixels
-from orfila_engine.data.sources import Arrays, Picture, Source, Split, Unused, open_source
+from orfila_engine.data.sources import CLASS_LIST, Arrays, Picture, Source, Split, Unused, open_source
 
 FORMAT = "orfila-pack/1"
 TEST_SHARE = 0.1
@@ -118,6 +118,7 @@ def pack(
     keep_originals: bool = False,
     atlases: bool = False,
     seed: int = 0,
+    class_names: Mapping[str, str] | None = None,
     progress: Progress | None = None,
 ) -> PackedDataset:
     """Read a data set into a pack at `out_dir` (which must not exist).
@@ -125,6 +126,7 @@ def pack(
     size: (height, width) that all pictures are resized to; the most frequent size by default.
     on_broken: refuse the data set because of a picture that cannot be decoded (it is named), or leave it out.
     seed: of the split, where the source has none: 10 % of each class becomes the test split.
+    class_names: other names for classes, by the folder or label that they have; two with one name become one class.
     progress: called with (pictures done, pictures in all); may raise to cancel.
 
     Raises DataError for a source that cannot be used.
@@ -133,7 +135,7 @@ def pack(
         raise DataError(f"pictures of {size[1]} x {size[0]} pixels cannot be packed; choose 1 to {MAX_EDGE}")
     opened = open_source(source) if isinstance(source, Path) else source
     rows, skipped = _survey(opened, on_broken)
-    classes = _classes(opened, rows)
+    classes = _classes(opened, rows, class_names)
     given = _assign_splits(rows, classes, seed)
     order = sorted(range(len(rows)), key=lambda i: (rows[i].split != "train", i))
     position = {source_row: index for index, source_row in enumerate(order)}
@@ -245,14 +247,30 @@ def _pictures(source: Source, rows: list[_Row]) -> Iterator[Picture]:
         yield item
 
 
-def _classes(source: Source, rows: list[_Row]) -> tuple[str, ...]:
+def _classes(source: Source, rows: list[_Row], class_names: Mapping[str, str] | None) -> tuple[str, ...]:
+    """Names in label order, given to the rows as well."""
     found = {r.class_name for r in rows if not r.broken}
-    classes = source.classes or tuple(sorted(found))
-    if len(found) < 2:
+    ordered = list(source.classes or sorted(found))
+    if source.class_list is not None:
+        missing = sorted(found - set(source.class_list))
+        if missing:
+            raise DataError(
+                f"the folder {missing[0]!r} is not in {CLASS_LIST}; add it there, or leave its pictures out"
+            )
+        ordered = list(source.class_list)
+    names = dict(source.class_list or {}) | dict(class_names or {})
+    unknown = sorted(set(names) - set(ordered))
+    if unknown:
+        known = ", ".join(ordered[:20]) + (", ..." if len(ordered) > 20 else "")
+        raise DataError(f"a name is given for the class {unknown[0]!r}, which is none of: {known}")
+    for row in rows:
+        row.class_name = names.get(row.class_name, row.class_name)
+    left = {names.get(name, name) for name in found}
+    if len(left) < 2:
         raise DataError(
-            f"all pictures belong to one class, '{next(iter(found))}'; a classifier needs two or more class folders"
+            f"all pictures belong to one class, '{next(iter(left))}'; a classifier needs two or more class folders"
         )
-    return classes
+    return tuple(dict.fromkeys(names.get(name, name) for name in ordered))
 
 
 def _assign_splits(rows: list[_Row], classes: Sequence[str], seed: int) -> Literal["given", "seeded"]:

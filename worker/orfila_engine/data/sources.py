@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 import zipfile
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -17,14 +17,16 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from orfila_engine.data.archives import DataError, read_entries
+from orfila_engine.data.archives import MAX_DEPTH, DataError, first_names, read_entries
 from orfila_engine.data.binary import LabelKind, read_binary
 from orfila_engine.data.images import SUFFIXES
 
 Split = Literal["train", "test"]
 _TRAIN = {"train", "training"}
 _TEST = {"test", "testing", "val", "valid", "validation"}
-_PARQUET_BATCH = 512
+CLASS_LIST = "classes.txt"
+"""A file in the folder that holds the classes' folders: one folder a line, in label order, and after a tab its name."""
+_MAX_CLASSES = 100_000
 
 
 @dataclass(frozen=True)
@@ -50,6 +52,8 @@ class Source(ABC):
 
     classes: tuple[str, ...] | None = None
     """Names in label order where the format gives them, else None: the sorted folder names."""
+    class_list: Mapping[str, str] | None = None
+    """Folder -> name, in label order, where the data set lists its classes; known when all has been read."""
 
     @abstractmethod
     def read(self) -> Iterator[Picture | Unused]:
@@ -63,10 +67,15 @@ class ClassFolders(Source):
         self._path = path
 
     def read(self) -> Iterator[Picture | Unused]:
-        """Pictures by their folder; other files are named as unused."""
+        """Pictures by their folder; other files are named as unused. The outermost CLASS_LIST becomes `class_list`."""
+        depth = MAX_DEPTH + 1
         for entry in read_entries(self._path):
             *folders, file = entry.name.split("/")
             if file.startswith(".") or "__MACOSX" in folders:
+                continue
+            if file == CLASS_LIST:
+                if len(folders) < depth:
+                    depth, self.class_list = len(folders), read_class_list(entry.data)
                 continue
             if not file.lower().endswith(SUFFIXES):
                 yield Unused(entry.name, "not a PNG, JPEG, WebP, BMP or GIF picture")
@@ -76,13 +85,35 @@ class ClassFolders(Source):
                     f"{file!r} lies outside any class folder; put the pictures of each class into a folder "
                     "named like the class"
                 )
-            split: Split | None = None
-            for folder in folders[:-1]:
-                if folder.lower() in _TRAIN:
-                    split = "train"
-                elif folder.lower() in _TEST:
-                    split = "test"
-            yield Picture(entry.name, folders[-1], split, entry.data)
+            yield Picture(entry.name, folders[-1], split_of(folders[:-1]), entry.data)
+
+
+def split_of(folders: Sequence[str]) -> Split | None:
+    """What folders say about the split of what is in them; the innermost one that says something counts."""
+    for folder in reversed(folders):
+        if folder.lower() in _TRAIN:
+            return "train"
+        if folder.lower() in _TEST:
+            return "test"
+    return None
+
+
+def read_class_list(text: bytes, file_name: str = CLASS_LIST) -> dict[str, str]:
+    """Folder -> name, in label order: a line each, `folder` or `folder TAB name`.
+
+    Raises DataError when a folder stands there twice, or there are fewer than one or too many.
+    """
+    names: dict[str, str] = {}
+    for line in text.decode("utf-8-sig", "replace").splitlines():
+        folder, _, name = line.strip().partition("\t")
+        if not folder:
+            continue
+        if folder in names:
+            raise DataError(f"{file_name} lists {folder[:80]!r} twice")
+        names[folder] = name.strip() or folder
+    if not 1 <= len(names) <= _MAX_CLASSES:
+        raise DataError(f"{file_name} lists {len(names):,} classes; 1 to {_MAX_CLASSES:,} are accepted")
+    return names
 
 
 @dataclass
@@ -117,38 +148,6 @@ class Arrays(Source):
             yield Picture(f"{split}/{name}/{i:0{digits}d}", name, split, image)
 
 
-class Parquet(Source):
-    """Hugging Face image columns: a struct `image` {bytes, path} (or binary) and a whole-number or text `label`."""
-
-    def __init__(self, path: Path) -> None:
-        self._path = path
-
-    def read(self) -> Iterator[Picture | Unused]:
-        """Rows in order, a few hundred in memory at a time."""
-        import pyarrow as pa
-        import pyarrow.parquet as pq
-
-        try:
-            file = pq.ParquetFile(self._path)
-            columns = set(file.schema_arrow.names)
-            image = next((c for c in ("image", "img") if c in columns), None)
-            label = next((c for c in ("label", "fine_label", "labels") if c in columns), None)
-            if image is None or label is None:
-                raise DataError(f"{self._path.name} needs the columns 'image' and 'label'; it has {sorted(columns)}")
-            number = 0
-            for batch in file.iter_batches(_PARQUET_BATCH, columns=[image, label]):
-                for row in batch.to_pylist():
-                    cell = row[image]
-                    data = cell["bytes"] if isinstance(cell, dict) else cell
-                    if not isinstance(data, bytes) or row[label] is None:
-                        raise DataError(f"row {number} of {self._path.name} has no picture or no label; drop it")
-                    value = row[label]
-                    yield Picture(f"{number:07d}", f"{value:04d}" if isinstance(value, int) else str(value), None, data)
-                    number += 1
-        except pa.ArrowException as error:
-            raise DataError(f"{self._path.name} is not a readable Parquet file ({error})") from error
-
-
 def open_source(path: Path, labels: LabelKind | None = None) -> Source:
     """The source at a path, chosen by its content.
 
@@ -160,11 +159,15 @@ def open_source(path: Path, labels: LabelKind | None = None) -> Source:
         return Arrays(*binary)
     if labels is not None:
         raise DataError("only CIFAR-100 has fine and coarse labels; leave out the choice")
+    from orfila_engine.data import parquet  # it needs this module
+
+    if any(name.lower().endswith(parquet.SUFFIX) for name in first_names(path)):
+        return parquet.Parquet(path)
     if path.is_file():
         with path.open("rb") as file:
             start = file.read(4)
-        if start == b"PAR1":
-            return Parquet(path)
+        if start == parquet.MAGIC:
+            return parquet.Parquet(path)
         if path.suffix == ".npz" or (start == b"PK\x03\x04" and _holds_arrays(path)):
             return _npz(path)
     return ClassFolders(path)

@@ -25,6 +25,7 @@ def ingest(work: Work) -> IngestResult:
             "on_broken": spec.on_broken,
             "seed": spec.split_seed,
             "size": (spec.size.height, spec.size.width) if spec.size else None,
+            "class_names": spec.class_names,
             "keep_originals": True,
             "atlases": True,
         },

@@ -97,9 +97,15 @@ function Identity({ dataset, projectId }: { dataset: Dataset; projectId: string 
             : []),
           [
             'Export',
-            <a key="e" href={address.indexList(dataset.id)} download>
-              index list (CSV)
-            </a>,
+            <span key="e">
+              <a href={address.archive(dataset.id)} download>
+                images (zip)
+              </a>
+              {', '}
+              <a href={address.indexList(dataset.id)} download>
+                index list (CSV)
+              </a>
+            </span>,
           ],
         ]}
       />

@@ -1,5 +1,5 @@
 // The data sets of a project, and the way in: drop an archive, name it, read it.
-import { Button, Group, NumberInput, type NumberInputProps, Select, Stack, TextInput } from '@mantine/core'
+import { Button, Group, NumberInput, type NumberInputProps, Select, Stack, Textarea, TextInput } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useNavigate, useParams } from '@tanstack/react-router'
 import { useState } from 'react'
@@ -11,6 +11,7 @@ import { ProblemPanel } from '@/components/states'
 import { StateChip } from '@/components/status'
 import { UploadPanel } from '@/components/upload-panel'
 import { body, idempotencyKey } from '@/lib/api'
+import { readClassNames } from '@/lib/class-names'
 import { ago, count } from '@/lib/format'
 import { q } from '@/lib/queries'
 
@@ -24,7 +25,7 @@ function Edge(props: Pick<NumberInputProps, 'label' | 'placeholder' | 'value' | 
   return <NumberInput min={4} max={1024} allowDecimal={false} w={130} {...props} />
 }
 
-const baseName = (file: string) => file.replace(/\.(zip|tar|tar\.gz|tgz)$/i, '')
+const baseName = (file: string) => file.replace(/\.(zip|tar|tar\.gz|tgz|tar\.zst|npz|parquet)$/i, '')
 
 function NewDataset({ projectId }: { projectId: string }) {
   const navigate = useNavigate()
@@ -35,6 +36,8 @@ function NewDataset({ projectId }: { projectId: string }) {
   const [width, setWidth] = useState<number | string>('')
   const [height, setHeight] = useState<number | string>('')
   const [labels, setLabels] = useState<NonNullable<DatasetCreate['labels']>>('fine')
+  const [seed, setSeed] = useState<number | string>(0)
+  const [names, setNames] = useState('')
   const isCifar100 = /cifar-?_?100/i.test(upload?.filename ?? '')
   const create = useMutation({
     mutationFn: (uploadId: string) =>
@@ -47,6 +50,8 @@ function NewDataset({ projectId }: { projectId: string }) {
             on_broken: onBroken,
             size: sizeOf(width, height),
             labels: isCifar100 ? labels : null,
+            split_seed: typeof seed === 'number' ? seed : 0,
+            class_names: readClassNames(names),
           },
           headers: { 'Idempotency-Key': idempotencyKey() },
         }),
@@ -63,8 +68,8 @@ function NewDataset({ projectId }: { projectId: string }) {
         <UploadPanel
           projectId={projectId}
           purpose="dataset"
-          accept=".zip,.tar,.gz,.tgz"
-          hint="A zip or tar with one folder per class, at any depth; folders train and test are kept as splits. Or the binary version of CIFAR-10 or CIFAR-100 as it is published."
+          accept=".zip,.tar,.gz,.tgz,.zst,.npz,.parquet"
+          hint="A zip or tar with one folder per class, at any depth; folders train and test are kept as splits. Or Parquet (Hugging Face), NPZ, IDX (MNIST), or the binary version of CIFAR-10 or CIFAR-100 as it is published."
           onFinished={(finished, file) => {
             setUpload(finished)
             setName((old) => old || baseName(file.name))
@@ -112,6 +117,33 @@ function NewDataset({ projectId }: { projectId: string }) {
               Read data set
             </Button>
           </Group>
+        )}
+        {upload && (
+          <details>
+            <summary>Split and class names</summary>
+            <Group align="start" gap={12} mt={8}>
+              <NumberInput
+                label="Seed of the test split"
+                description="Where the archive has no test folder, a tenth of each class is set aside."
+                min={0}
+                allowDecimal={false}
+                w={260}
+                value={seed}
+                onChange={setSeed}
+              />
+              <Textarea
+                label="Other names for classes"
+                description="A line each: folder, name. Two folders with one name become one class."
+                placeholder={'n01440764, tench\nn02102040, springer'}
+                autosize
+                minRows={2}
+                maxRows={8}
+                style={{ flex: 1 }}
+                value={names}
+                onChange={(event) => setNames(event.currentTarget.value)}
+              />
+            </Group>
+          </details>
         )}
         {create.error && <ProblemPanel error={create.error} />}
       </Stack>
