@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from functools import lru_cache
+from functools import cached_property, lru_cache
 from typing import Any
 
 import numpy as np
@@ -33,6 +33,23 @@ class Manifest:
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @cached_property
+    def content(self) -> NDArray[np.int32]:
+        """[N] a number for each image's original bytes: the same bytes, the same number."""
+        encoded = self.table.column("sha256").combine_chunks().dictionary_encode()
+        array = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
+        return np.asarray(array.indices.to_numpy(zero_copy_only=False), dtype=np.int32)
+
+    def duplicates(self, kept: NDArray[np.bool_]) -> NDArray[np.uint8]:
+        """[N] 0: no other kept image has the same bytes; 1: one has, with the same label; 2: with another label."""
+        content, labels = self.content[kept], self.labels[kept]
+        n = int(self.content.max(initial=-1)) + 1
+        lowest, highest = np.full(n, np.iinfo(np.int32).max, dtype=np.int32), np.full(n, -1, dtype=np.int32)
+        np.minimum.at(lowest, content, labels)
+        np.maximum.at(highest, content, labels)
+        kind = np.where(lowest == highest, 1, 2) * (np.bincount(content, minlength=n) > 1)
+        return np.asarray(kind[self.content] * kept, dtype=np.uint8)
 
     def row(self, index: int) -> dict[str, Any]:
         """One row as a dict."""

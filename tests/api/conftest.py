@@ -174,16 +174,22 @@ class Site:
         assert answer.status_code == status, answer.text
         return answer.json()
 
-    def dataset(self) -> dict[str, Any]:
-        """A ready data set of the sample pictures."""
+    def dataset(self, archive: bytes | None = None) -> dict[str, Any]:
+        """A ready data set of an archive, by default of the sample pictures."""
         from orfila.jobs.contracts import IngestResult
 
-        upload = self.upload(dataset_zip(), "animals.zip", "dataset")
+        archive = dataset_zip() if archive is None else archive
+        upload = self.upload(archive, "animals.zip", "dataset")
         dataset = self.post(f"/projects/{self.project}/datasets", {"upload_id": upload, "name": "animals"})
         source = self.folder / "animals.zip"
-        source.write_bytes(dataset_zip())
+        source.write_bytes(archive)
         packed = pack(source, self.folder / f"pack-{dataset['id']}", keep_originals=True, atlases=True)
-        result = IngestResult(files=self.store.put_tree(packed.path), meta=packed.meta, n_duplicates=0, seconds=1.0)
+        result = IngestResult(
+            files=self.store.put_tree(packed.path),
+            meta=packed.meta,
+            n_duplicates=packed.meta["n_duplicates"],
+            seconds=1.0,
+        )
         self.finish(dataset["job_id"], result)
         ready: dict[str, Any] = self.get(f"/datasets/{dataset['id']}")
         return ready

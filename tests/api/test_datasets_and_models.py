@@ -3,6 +3,7 @@
 import base64
 import csv
 import io
+import zipfile
 
 import numpy as np
 import pytest
@@ -66,6 +67,31 @@ def test_images_are_filtered_and_paged_without_gaps(site):
     ]
     assert site.get(path, note=True)["items"] == []
     assert site.get(path, limit=501, status=422)["code"] == "invalid_request"
+
+
+def test_duplicates_are_found_by_bytes_and_those_with_another_label_are_told_apart(site, tmp_path):
+    dataset = site.dataset()
+    path = f"/datasets/{dataset['id']}"
+    assert site.get(f"{path}/images", duplicate="any")["total"] == 0
+    assert site.get(f"{path}/images/3")["twins"] == []
+    assert not decoded(site.get(f"{path}/columns")["columns"]["duplicate"]).any()
+
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for name, seed in {"cat/0": 1, "cat/1": 2, "cat/2": 1, "cat/3": 3, "dog/0": 4, "dog/1": 3, "dog/2": 5}.items():
+            file.writestr(f"train/{name}.png", picture(seed))
+        for name, seed in {"cat/0": 8, "dog/0": 9}.items():
+            file.writestr(f"test/{name}.png", picture(seed))
+    dataset = site.dataset(archive.getvalue())
+    path = f"/datasets/{dataset['id']}"
+    assert dataset["intake"]["n_duplicates"] == 2
+    assert dataset["intake"]["examples"] == {"duplicate": 2}
+    kind = {"cat/0": 1, "cat/2": 1, "cat/3": 2, "dog/1": 2}
+    names = [f"train/{name}.png" for name in kind]
+    assert [i["name"] for i in site.get(f"{path}/images", duplicate="any")["items"]] == names
+    assert [i["name"] for i in site.get(f"{path}/images", duplicate="other_label")["items"]] == names[2:]
+    assert decoded(site.get(f"{path}/columns")["columns"]["duplicate"]).tolist() == [1, 0, 1, 2, 0, 2, 0, 0, 0]
+    assert site.get(f"{path}/images/0")["twins"] == [2]
 
 
 def test_columns_and_index_list(site):

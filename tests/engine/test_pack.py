@@ -94,6 +94,16 @@ def test_originals_and_manifest_point_at_the_same_bytes(tmp_path: Path) -> None:
         assert np.array_equal(sheet[:tile, index * tile : (index + 1) * tile], packed.pixels[index])
 
 
+def test_an_example_of_each_conversion_and_of_duplicates_is_named(tmp_path: Path) -> None:
+    same = png()
+    files = two_classes(3, "train/") | two_classes(1, "test/")
+    files |= {"train/cat/7.png": png(size=(9, 8)), "train/dog/8.png": same, "train/dog/9.png": same}
+    packed = pack(folder(tmp_path / "in", files), tmp_path / "out")
+    names = {what: packed.names[index] for what, index in packed.meta["examples"].items()}
+    assert names == {"resized": "train/cat/7.png", "duplicate": "train/dog/9.png"}
+    assert packed.meta["n_duplicates"] == 1
+
+
 def test_one_broken_picture_is_named_and_refused_or_skipped(tmp_path: Path) -> None:
     broken = png(size=(64, 64))[:-400]
     source = folder(tmp_path / "in", two_classes(4, "train/") | two_classes(1, "test/") | {"train/cat/bad.png": broken})

@@ -20,6 +20,8 @@ from orfila.pagination import decode_cursor, encode_cursor
 from orfila.schema_base import Page
 from orfila.storage import BlobStore
 
+MAX_TWINS = 50
+
 
 def manifest_of(store: BlobStore, dataset: Dataset) -> columns.Manifest:
     """The manifest of the pack."""
@@ -47,10 +49,14 @@ def page(
     label: int | None,
     q: str | None,
     note: bool | None,
+    duplicate: schemas.Duplicate | None,
     cursor: str | None,
     limit: int,
 ) -> Page[schemas.DatasetImage]:
-    """Images that match, by index. q: part of the name. note: whether something was converted."""
+    """Images that match, by index. q: part of the name. note: whether something was converted.
+
+    duplicate: only images whose bytes another image has too; of those, only where it has another label.
+    """
     manifest = manifest_of(store, dataset)
     mask = kept(store, dataset)
     if split is not None:
@@ -59,6 +65,8 @@ def page(
         mask &= manifest.labels == label
     if note is not None:
         mask &= manifest.has_note == note
+    if duplicate is not None:
+        mask &= manifest.duplicates(kept(store, dataset)) >= (2 if duplicate == "other_label" else 1)
     if q:
         mask &= manifest.name_contains(q)
     total = int(mask.sum())
@@ -79,6 +87,7 @@ def detail(store: BlobStore, dataset: Dataset, index: int) -> schemas.DatasetIma
         mode=row["mode"],
         original_bytes=row["length"],
         has_original=row["length"] > 0,
+        twins=_twins(store, dataset, index),
     )
 
 
@@ -99,9 +108,10 @@ def original(store: BlobStore, dataset: Dataset, index: int) -> tuple[bytes, str
 
 
 def as_columns(store: BlobStore, dataset: Dataset) -> ScoreColumns:
-    """index, label, split (1 = test), converted (1 = has a note), as typed arrays."""
+    """index, label, split (1 = test), converted (1 = has a note), duplicate (`Manifest.duplicates`), typed."""
     manifest = manifest_of(store, dataset)
-    rows = np.flatnonzero(kept(store, dataset))
+    mask = kept(store, dataset)
+    rows = np.flatnonzero(mask)
     return ScoreColumns(
         n=len(rows),
         columns={
@@ -109,17 +119,25 @@ def as_columns(store: BlobStore, dataset: Dataset) -> ScoreColumns:
             "label": column(manifest.labels[rows]),
             "split": column(manifest.is_test[rows]),
             "converted": column(manifest.has_note[rows]),
+            "duplicate": column(manifest.duplicates(mask)[rows]),
         },
     )
 
 
 def column(values: NDArray[Any]) -> Column:
     """A typed array as base64 of little-endian values; booleans become uint8."""
-    if values.dtype.kind == "b":
+    if values.dtype.kind in "bu":
         return Column(dtype="uint8", data=base64.b64encode(values.astype("u1").tobytes()).decode())
     if values.dtype.kind == "f":
         return Column(dtype="float32", data=base64.b64encode(values.astype("<f4").tobytes()).decode())
     return Column(dtype="int32", data=base64.b64encode(values.astype("<i4").tobytes()).decode())
+
+
+def _twins(store: BlobStore, dataset: Dataset, index: int) -> list[int]:
+    manifest = manifest_of(store, dataset)
+    same = np.flatnonzero((manifest.content == manifest.content[index]) & kept(store, dataset))
+    twins: list[int] = same[same != index][:MAX_TWINS].tolist()
+    return twins
 
 
 def index_list(store: BlobStore, dataset: Dataset) -> str:

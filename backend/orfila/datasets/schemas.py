@@ -8,6 +8,7 @@ from orfila.schema_base import Request, Response, Sha256, Timestamp
 
 DatasetState = Literal["ingesting", "ready", "failed"]
 Split = Literal["train", "test"]
+Duplicate = Literal["any", "other_label"]
 
 MAX_EDGE = 1024
 """As the engine has it; a test keeps the two equal."""
@@ -60,6 +61,9 @@ class IntakeReport(Response):
 
     split: Literal["given", "seeded"]
     converted: dict[str, int] = Field(description="Conversion -> number of images, e.g. `resized`: 12.")
+    examples: dict[str, int] = Field(
+        default_factory=dict, description="Conversion, or `duplicate` -> `index` of the first image of that kind."
+    )
     skipped: list[SkippedImage]
     n_skipped: int
     n_duplicates: int = Field(description="Images whose original bytes equal an earlier image's.")
@@ -121,3 +125,4 @@ class DatasetImageDetail(DatasetImage):
     mode: str = Field(description="Colour mode of the original file, e.g. RGB, L, P.")
     original_bytes: int
     has_original: bool
+    twins: list[int] = Field(description="`index` of other images whose original bytes are the same, 50 at most.")

@@ -184,6 +184,7 @@ def ingested(session: Session, dataset: Dataset, result: IngestResult) -> None:
     dataset.intake = schemas.IntakeReport(
         split=meta.get("split", "given"),
         converted=meta.get("converted", {}),
+        examples=meta.get("examples", {}),
         skipped=skipped,
         n_skipped=int(meta.get("n_skipped", len(skipped))),
         n_duplicates=result.n_duplicates,

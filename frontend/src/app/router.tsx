@@ -59,7 +59,7 @@ const dataset = createRoute({
     compact({
       split: oneOf(['train', 'test'])(raw, 'split'),
       label: number(raw, 'label'),
-      converted: raw.converted === true ? true : undefined,
+      show: oneOf(['converted', 'duplicates', 'other_label'])(raw, 'show'),
       i: number(raw, 'i'),
       zoom: number(raw, 'zoom'),
     }),

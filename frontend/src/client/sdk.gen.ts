@@ -220,13 +220,17 @@ export const getDataset = <ThrowOnError extends boolean = true>(options: Options
  * List Images
  *
  * Images by index. `q` is part of a name; `note` tells converted images from the others.
+ *
+ * `duplicate`: images whose original bytes another image has too (`any`), with another label (`other_label`).
  */
 export const listImages = <ThrowOnError extends boolean = true>(options: Options<ListImagesData, ThrowOnError>) => (options.client ?? client).get<ListImagesResponses, ListImagesErrors, ThrowOnError>({ url: '/api/v1/datasets/{dataset_id}/images', ...options });
 
 /**
  * Dataset Columns
  *
- * All images as columns: index int32, label int32, split uint8 (1 = test), converted uint8.
+ * All images as columns: index int32, label int32, split uint8 (1 = test), converted uint8, duplicate uint8.
+ *
+ * duplicate: 1 where another image has the same original bytes, 2 where such a one has another label.
  */
 export const datasetColumns = <ThrowOnError extends boolean = true>(options: Options<DatasetColumnsData, ThrowOnError>) => (options.client ?? client).get<DatasetColumnsResponses, DatasetColumnsErrors, ThrowOnError>({ url: '/api/v1/datasets/{dataset_id}/columns', ...options });
 

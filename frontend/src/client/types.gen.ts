@@ -998,6 +998,12 @@ export type DatasetImageDetail = {
      * Has Original
      */
     has_original: boolean;
+    /**
+     * Twins
+     *
+     * `index` of other images whose original bytes are the same, 50 at most.
+     */
+    twins: Array<number>;
 };
 
 /**
@@ -1622,6 +1628,14 @@ export type IntakeReport = {
      * Conversion -> number of images, e.g. `resized`: 12.
      */
     converted: {
+        [key: string]: number;
+    };
+    /**
+     * Examples
+     *
+     * Conversion, or `duplicate` -> `index` of the first image of that kind.
+     */
+    examples?: {
         [key: string]: number;
     };
     /**
@@ -3880,6 +3894,10 @@ export type ListImagesData = {
          * Note
          */
         note?: boolean | null;
+        /**
+         * Duplicate
+         */
+        duplicate?: 'any' | 'other_label' | null;
         /**
          * Cursor
          */

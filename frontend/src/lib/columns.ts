@@ -23,6 +23,7 @@ export interface DatasetColumns {
   label: Values
   split: Values
   converted: Values
+  duplicate: Values
 }
 
 export interface CaseColumns {
@@ -57,7 +58,7 @@ export function decodeColumns<T extends { n: number }>(columns: ScoreColumns, na
   return decoded as T
 }
 
-export const DATASET_COLUMNS = ['index', 'label', 'split', 'converted'] as const
+export const DATASET_COLUMNS = ['index', 'label', 'split', 'converted', 'duplicate'] as const
 export const CASE_COLUMNS = [
   'index',
   'label',

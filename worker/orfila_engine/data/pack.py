@@ -356,11 +356,25 @@ def _describe(
         "split": given,
         "counts": {s: [counts[s][c] for c in classes] for s in ("train", "test")},
         "converted": dict(converted),
+        "examples": _examples(rows),
         "n_skipped": len(skipped),
         "skipped": skipped[:_LISTED_SKIPS],
         "n_duplicates": len(rows) - len({r.sha256 for r in rows}),
         "digest": digest.hexdigest(),
     }
+
+
+def _examples(rows: list[_Row]) -> dict[str, int]:
+    """Kind of conversion, or "duplicate" -> `index` of the first picture of that kind."""
+    found: dict[str, int] = {}
+    seen: set[str] = set()
+    for index, row in enumerate(rows):
+        for note in filter(None, row.note.split("; ")):
+            found.setdefault(note.split(" from ")[0], index)
+        if row.sha256 in seen:
+            found.setdefault("duplicate", index)
+        seen.add(row.sha256)
+    return found
 
 
 def _write_manifest(path: Path, rows: list[_Row], classes: Sequence[str]) -> None:

@@ -1,5 +1,5 @@
 // A data set: its classes, what intake did to the files, and every image in a grid.
-import { Button, Group, Select, Stack, Switch, Text } from '@mantine/core'
+import { Button, Group, Select, Stack, Text } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useNavigate, useParams, useSearch } from '@tanstack/react-router'
 import { useCallback, useEffect, useMemo, useState } from 'react'
@@ -22,7 +22,28 @@ import { ImageDetails } from './image-details'
 
 const nobody: ReadonlySet<number> = new Set()
 
-function Intake({ intake }: { intake: IntakeReport }) {
+/** The first image of every kind that intake converted, or found twice. */
+function Examples({ dataset, examples }: { dataset: Dataset; examples: Record<string, number> }) {
+  return (
+    <ul className="examples" aria-label="An example of each">
+      {Object.entries(examples).map(([what, index]) => (
+        <li key={what}>
+          <Link
+            to="/p/$projectId/datasets/$datasetId"
+            params={{ projectId: dataset.project_id, datasetId: dataset.id }}
+            search={{ i: index }}
+            aria-label={`Image ${index}: ${what}`}
+          >
+            <img src={address.pixels(dataset.id, index)} alt="" width={48} height={48} loading="lazy" />
+          </Link>
+          <span className="quiet">{what}</span>
+        </li>
+      ))}
+    </ul>
+  )
+}
+
+function Intake({ dataset, intake }: { dataset: Dataset; intake: IntakeReport }) {
   const converted = Object.entries(intake.converted)
   return (
     <section className="panel">
@@ -41,6 +62,7 @@ function Intake({ intake }: { intake: IntakeReport }) {
           ['Took', duration(intake.seconds)],
         ]}
       />
+      {Object.keys(intake.examples ?? {}).length > 0 && <Examples dataset={dataset} examples={intake.examples ?? {}} />}
       {intake.skipped.length > 0 && (
         <details style={{ marginTop: 8 }}>
           <summary>
@@ -162,7 +184,7 @@ function Browser({ dataset }: { dataset: Dataset }) {
   const query = useQuery(q.datasetColumns(dataset.id))
   const [columns, setColumns] = useState(1)
   const table = query.data
-  const { split, label, converted } = search
+  const { split, label, show } = search
   const order = useMemo(() => {
     if (!table) return new Int32Array()
     const rows = filterRows(
@@ -170,10 +192,13 @@ function Browser({ dataset }: { dataset: Dataset }) {
       (row) =>
         (split === undefined || table.split[row] === (split === 'train' ? 0 : 1)) &&
         (label === undefined || table.label[row] === label) &&
-        (!converted || table.converted[row] === 1),
+        (show === undefined ||
+          (show === 'converted'
+            ? table.converted[row] === 1
+            : table.duplicate[row] >= (show === 'duplicates' ? 1 : 2))),
     )
     return rows.map((row) => table.index[row])
-  }, [table, split, label, converted])
+  }, [table, split, label, show])
   const labels = useMemo(() => {
     const map = new Map<number, number>()
     if (table) for (let row = 0; row < table.n; row++) map.set(table.index[row], table.label[row])
@@ -231,12 +256,18 @@ function Browser({ dataset }: { dataset: Dataset }) {
             value={label === undefined ? '' : String(label)}
             onChange={(value) => set({ label: value ? Number(value) : undefined })}
           />
-          <Switch
+          <Select
+            aria-label="What intake noticed"
             size="xs"
-            label="Converted only"
-            styles={{ label: { whiteSpace: 'nowrap' } }}
-            checked={converted === true}
-            onChange={(event) => set({ converted: event.currentTarget.checked || undefined })}
+            w={190}
+            data={[
+              { value: '', label: 'All images' },
+              { value: 'converted', label: 'Converted' },
+              { value: 'duplicates', label: 'Duplicates' },
+              { value: 'other_label', label: 'Duplicates, other label' },
+            ]}
+            value={show ?? ''}
+            onChange={(value) => set({ show: (value || undefined) as typeof show })}
           />
           <span className="quiet" style={{ marginLeft: 'auto', fontSize: 12 }} role="status">
             {table ? `${count(order.length)} of ${count(table.n)} images` : ''}
@@ -306,7 +337,7 @@ export function DatasetScreen() {
                     </section>
                     <Stack gap={16}>
                       <Identity dataset={dataset} projectId={projectId} />
-                      {dataset.intake && <Intake intake={dataset.intake} />}
+                      {dataset.intake && <Intake dataset={dataset} intake={dataset.intake} />}
                     </Stack>
                   </div>
                   <Browser dataset={dataset} />

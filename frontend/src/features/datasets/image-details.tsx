@@ -1,6 +1,8 @@
 // One image of a data set: the pixels that the model sees, the original file, where it came from.
 import { Skeleton } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
+import { Link } from '@tanstack/react-router'
+import type { ReactNode } from 'react'
 import type { Dataset } from '@/client'
 import { Digest } from '@/components/copy'
 import { Facts } from '@/components/page'
@@ -9,6 +11,25 @@ import { Loaded } from '@/components/states'
 import { address } from '@/lib/api'
 import { bytes } from '@/lib/format'
 import { q } from '@/lib/queries'
+
+function Twins({ dataset, twins }: { dataset: Dataset; twins: number[] }) {
+  return (
+    <>
+      {twins.map((twin, place) => (
+        <span key={twin} className="mono">
+          {place > 0 && ', '}
+          <Link
+            to="/p/$projectId/datasets/$datasetId"
+            params={{ projectId: dataset.project_id, datasetId: dataset.id }}
+            search={{ i: twin }}
+          >
+            {twin}
+          </Link>
+        </span>
+      ))}
+    </>
+  )
+}
 
 export function ImageDetails({ dataset, index }: { dataset: Dataset; index: number }) {
   const query = useQuery(q.image(dataset.id, index))
@@ -41,6 +62,9 @@ export function ImageDetails({ dataset, index }: { dataset: Dataset; index: numb
                 ['Original', `${image.width} × ${image.height}, ${image.mode}, ${bytes(image.original_bytes)}`],
                 ['Conversion', image.note || 'none'],
                 ['SHA-256', <Digest key="d" value={image.sha256} />],
+                ...(image.twins.length > 0
+                  ? [['Same bytes as', <Twins key="t" dataset={dataset} twins={image.twins} />] as [string, ReactNode]]
+                  : []),
               ]}
             />
             {image.has_original && (
