@@ -33,6 +33,7 @@ _SUMMARIES = {
 _OWN_LAZY = {
     "up": ("orfila.launcher:up", "Run everything on this machine until Ctrl-C."),
     "demo": ("orfila.demo:demo", "Run everything, with a finished sample case."),
+    "gc": ("orfila.garbage:gc", "Remove files that nothing refers to any more."),
     "sweeper": ("orfila.jobs.commands:sweeper", "Ring again for waiting jobs and take back lost ones."),
 }
 

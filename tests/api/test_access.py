@@ -112,7 +112,10 @@ def test_a_viewer_changes_nothing(site):
         ("PATCH", "/api/v1/uploads/{upload_id}"): b"x",
         ("DELETE", "/api/v1/uploads/{upload_id}"): None,
         ("POST", "/api/v1/projects/{project_id}/datasets"): {"upload_id": upload, "name": "x"},
+        ("PATCH", "/api/v1/datasets/{dataset_id}"): {"preserved": True},
         ("DELETE", "/api/v1/datasets/{dataset_id}"): None,
+        ("PATCH", "/api/v1/models/{model_id}"): {"preserved": True},
+        ("DELETE", "/api/v1/models/{model_id}"): None,
         ("POST", "/api/v1/projects/{project_id}/models"): {"upload_id": upload, "name": "x", "dataset_id": dataset},
         ("POST", "/api/v1/projects/{project_id}/cases"): {"name": "x", "model_id": model, "affected": affected},
         ("POST", "/api/v1/projects/{project_id}/cases/estimate"): {
@@ -141,6 +144,7 @@ def test_a_viewer_changes_nothing(site):
     assert unsafe - own == set(attempts), "a new route needs a line above"
     viewer = site.person("Viewer", "viewer")
     ids = {"project_id": site.project, "upload_id": upload, "dataset_id": dataset, "case_id": case["id"], "job_id": job}
+    ids["model_id"] = model
     headers = {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
     for (method, path), body in attempts.items():
         sent = {"content": body, "headers": headers} if isinstance(body, bytes) else {"json": body} if body else {}

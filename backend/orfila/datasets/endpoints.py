@@ -43,6 +43,14 @@ def get_dataset(dataset_id: str, session: SessionDep, subject: SubjectDep) -> sc
     return service.described(service.find(session, subject, dataset_id))
 
 
+@router.patch("/datasets/{dataset_id}")
+def update_dataset(
+    dataset_id: str, body: schemas.DatasetUpdate, session: SessionDep, subject: SubjectDep
+) -> schemas.Dataset:
+    """Rename a version, or preserve it as evidence so that it cannot be deleted."""
+    return service.update(session, subject, dataset_id, body)
+
+
 @router.delete("/datasets/{dataset_id}", status_code=204)
 def delete_dataset(dataset_id: str, session: SessionDep, subject: SubjectDep) -> None:
     """Remove a data set that no model, case or version refers to."""

@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, ForeignKey, Index, String
+from sqlalchemy import JSON, ForeignKey, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from orfila.db import Base, Owned, id_column, now
@@ -39,5 +39,7 @@ class Dataset(Owned, Base):
     removed: Mapped[str | None] = mapped_column(String(64))
     """SHA-256 of a .npy blob: sorted int32 indices of the training images left out of the parent."""
     n_removed: Mapped[int | None]
+    preserved: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Kept as evidence: not to be deleted until somebody lifts it."""
     drill_id: Mapped[str | None] = mapped_column(String(32))
     """The drill that made it, if one did."""

@@ -49,6 +49,13 @@ class DatasetCreate(Request):
     )
 
 
+class DatasetUpdate(Request):
+    """Renames, or preserves as evidence and lifts that."""
+
+    name: str | None = Field(None, min_length=1, max_length=120)
+    preserved: bool | None = None
+
+
 class SkippedImage(Response):
     """An image that was left out, and why."""
 
@@ -102,6 +109,7 @@ class Dataset(Response):
     atlas: Atlas | None
     parent_id: str | None = Field(description="The version that this one was cleansed from.")
     n_removed: int | None
+    preserved: bool = Field(False, description="Kept as evidence: it cannot be deleted until that is lifted.")
     drill_id: str | None = Field(description="The drill that made this version, if one did.")
 
 

@@ -103,11 +103,30 @@ def create(session: Session, subject: Subject, project_id: str, body: schemas.Da
     return described(dataset)
 
 
+def update(session: Session, subject: Subject, dataset_id: str, body: schemas.DatasetUpdate) -> schemas.Dataset:
+    """Rename it, or preserve it as evidence. The content of a version never changes."""
+    dataset = find(session, subject, dataset_id, "write")
+    if body.name is not None and body.name != dataset.name:
+        record(
+            session, subject.name, "dataset.renamed", "dataset", dataset.id, dataset.project_id,
+            {"from": dataset.name, "to": body.name},
+        )  # fmt: skip
+        dataset.name = body.name
+    if body.preserved is not None and body.preserved != dataset.preserved:
+        dataset.preserved = body.preserved
+        action = "dataset.preserved" if body.preserved else "dataset.released"
+        record(session, subject.name, action, "dataset", dataset.id, dataset.project_id, {"name": dataset.name})
+    _tell(session, dataset)
+    return described(dataset)
+
+
 def delete(session: Session, subject: Subject, dataset_id: str) -> None:
     """Remove a data set that nothing refers to. Raises Conflict otherwise."""
     dataset = find(session, subject, dataset_id, "write")
     if dataset.state == "ingesting":
         raise Conflict("The data set is being read; cancel its job first.", code="dataset_not_ready")
+    if dataset.preserved:
+        raise Conflict("The data set is preserved as evidence; lift that first.", code="preserved")
     user = repository.user_of(session, dataset_id)
     if user is not None:
         raise Conflict(f"The data set is the ground of {user}, and stays as evidence.", code="dataset_in_use")

@@ -48,6 +48,20 @@ def get_model(model_id: str, session: SessionDep, subject: SubjectDep) -> schema
     return service.described(service.find(session, subject, model_id))
 
 
+@router.patch("/models/{model_id}")
+def update_model(
+    model_id: str, body: schemas.ModelUpdate, session: SessionDep, subject: SubjectDep
+) -> schemas.ClassifierModel:
+    """Rename a model, or preserve it as evidence so that it cannot be deleted."""
+    return service.update(session, subject, model_id, body)
+
+
+@router.delete("/models/{model_id}", status_code=204)
+def delete_model(model_id: str, session: SessionDep, subject: SubjectDep) -> None:
+    """Remove a model that no case, sweep, drill or repair refers to, with its index."""
+    service.delete(session, subject, model_id)
+
+
 @router.get("/models/{model_id}/confusion")
 def get_confusion(model_id: str, session: SessionDep, subject: SubjectDep, store: StoreDep) -> schemas.ConfusionMatrix:
     """Counts on the test split."""

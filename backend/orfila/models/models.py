@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String
+from sqlalchemy import JSON, BigInteger, ForeignKey, Index, String, false
 from sqlalchemy.orm import Mapped, mapped_column
 
 from orfila.db import Base, Owned, id_column, now
@@ -31,5 +31,7 @@ class ClassifierModel(Owned, Base):
     accuracy_test: Mapped[float | None]
     warnings: Mapped[list[Any]] = mapped_column(default=list)
     files: Mapped[dict[str, Any]] = mapped_column(default=dict)
+    preserved: Mapped[bool] = mapped_column(default=False, server_default=false())
+    """Kept as evidence: not to be deleted until somebody lifts it."""
     remedy_id: Mapped[str | None] = mapped_column(String(32))
     drill_id: Mapped[str | None] = mapped_column(String(32))

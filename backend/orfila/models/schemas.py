@@ -46,8 +46,16 @@ class ClassifierModel(Response):
     accuracy_train: float | None = Field(description="Share of (at most 5,000) training images predicted as labelled.")
     accuracy_test: float | None
     warnings: list[str]
+    preserved: bool = Field(False, description="Kept as evidence: it cannot be deleted until that is lifted.")
     remedy_id: str | None = Field(description="The remedy that made this model, if one did.")
     drill_id: str | None = Field(description="The drill that made this model, if one did.")
+
+
+class ModelUpdate(Request):
+    """Renames, or preserves as evidence and lifts that."""
+
+    name: str | None = Field(None, min_length=1, max_length=120)
+    preserved: bool | None = None
 
 
 class ConfusionMatrix(Response):

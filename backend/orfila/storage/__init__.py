@@ -4,10 +4,10 @@ from functools import lru_cache
 from pathlib import Path
 
 from orfila.settings import Settings
-from orfila.storage.base import BlobStore, Tree, hash_file
+from orfila.storage.base import BlobStore, Stored, Tree, hash_file
 from orfila.storage.local import LocalStore
 
-__all__ = ["BlobStore", "Tree", "get_store", "hash_file"]
+__all__ = ["BlobStore", "Stored", "Tree", "get_store", "hash_file"]
 
 
 def get_store(settings: Settings) -> BlobStore:

@@ -6,6 +6,8 @@ A blob is named by the SHA-256 of its content, so it never changes, is never sto
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
@@ -13,6 +15,16 @@ Tree = dict[str, str]
 """A stored directory: file name -> SHA-256 of its content."""
 
 _CHUNK = 2**20
+
+
+@dataclass(frozen=True)
+class Stored:
+    """A blob in the store."""
+
+    sha256: str
+    size: int
+    modified: float
+    """Seconds since 1970: when its content was last stored."""
 
 
 class BlobStore(Protocol):
@@ -46,6 +58,14 @@ class BlobStore(Protocol):
 
     def delete(self, sha256: str) -> None:
         """Remove a blob; nothing happens when it is not there."""
+        ...
+
+    def stored(self) -> Iterator[Stored]:
+        """Every blob."""
+        ...
+
+    def discard(self, sha256: str, before: float) -> bool:
+        """Remove a blob unless its content was stored again since `before`; says whether it did."""
         ...
 
     def put_tree(self, directory: Path) -> Tree:

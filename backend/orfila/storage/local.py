@@ -10,10 +10,11 @@ import os
 import re
 import shutil
 import uuid
+from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from orfila.storage.base import Tree, hash_file
+from orfila.storage.base import Stored, Tree, hash_file
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -29,7 +30,7 @@ class LocalStore:
     def put_file(self, path: Path) -> str:
         """Store a file by hard link, or by copy from another file system."""
         sha256 = hash_file(path)
-        if self.exists(sha256):
+        if self._renewed(sha256):
             return sha256
         incoming = self._incoming / uuid.uuid4().hex
         try:
@@ -41,7 +42,7 @@ class LocalStore:
     def put_bytes(self, data: bytes) -> str:
         """Store bytes."""
         sha256 = hashlib.sha256(data).hexdigest()
-        if self.exists(sha256):
+        if self._renewed(sha256):
             return sha256
         incoming = self._incoming / uuid.uuid4().hex
         incoming.write_bytes(data)
@@ -70,6 +71,29 @@ class LocalStore:
         """Remove a blob."""
         self._path(sha256).unlink(missing_ok=True)
 
+    def stored(self) -> Iterator[Stored]:
+        """Every blob."""
+        for folder in sorted(self.root.glob("[0-9a-f][0-9a-f]")):
+            for path in sorted(folder.iterdir()):
+                try:
+                    state = path.stat()
+                except FileNotFoundError:
+                    continue  # removed meanwhile
+                yield Stored(folder.name + path.name, state.st_size, state.st_mtime)
+
+    def discard(self, sha256: str, before: float) -> bool:
+        """Remove a blob unless it was stored again since: it is set aside first, so that nobody can renew it unseen."""
+        path, aside = self._path(sha256), self._incoming / f"discarded-{uuid.uuid4().hex}"
+        try:
+            path.rename(aside)
+        except FileNotFoundError:
+            return False
+        if aside.stat().st_mtime >= before:
+            aside.rename(path)
+            return False
+        aside.unlink()
+        return True
+
     def put_tree(self, directory: Path) -> Tree:
         """Store every file of a flat directory."""
         return {path.name: self.put_file(path) for path in sorted(directory.iterdir()) if path.is_file()}
@@ -91,6 +115,14 @@ class LocalStore:
                 shutil.copyfile(self.local_path(sha256), target)
         return directory
 
+    def _renewed(self, sha256: str) -> bool:
+        """Whether the blob is there; if so it counts as stored now, and no collection that began before removes it."""
+        try:
+            os.utime(self._path(sha256))
+        except FileNotFoundError:
+            return False
+        return True
+
     def _path(self, sha256: str) -> Path:
         # Names come from the database, yet a store must not be the place where a bad one becomes a path.
         if not _SHA256.fullmatch(sha256):
@@ -101,6 +133,7 @@ class LocalStore:
         with incoming.open("rb") as file:
             os.fsync(file.fileno())
         incoming.chmod(0o400)
+        os.utime(incoming)  # a link has the age of the file that it was made from
         target = self._path(sha256)
         target.parent.mkdir(exist_ok=True, mode=0o700)
         incoming.replace(target)

@@ -609,6 +609,12 @@ export type ClassifierModel = {
      */
     warnings: Array<string>;
     /**
+     * Preserved
+     *
+     * Kept as evidence: it cannot be deleted until that is lifted.
+     */
+    preserved?: boolean;
+    /**
      * Remedy Id
      *
      * The remedy that made this model, if one did.
@@ -843,6 +849,12 @@ export type Dataset = {
      */
     n_removed: number | null;
     /**
+     * Preserved
+     *
+     * Kept as evidence: it cannot be deleted until that is lifted.
+     */
+    preserved?: boolean;
+    /**
      * Drill Id
      *
      * The drill that made this version, if one did.
@@ -1004,6 +1016,22 @@ export type DatasetImageDetail = {
      * `index` of other images whose original bytes are the same, 50 at most.
      */
     twins: Array<number>;
+};
+
+/**
+ * DatasetUpdate
+ *
+ * Renames, or preserves as evidence and lifts that.
+ */
+export type DatasetUpdate = {
+    /**
+     * Name
+     */
+    name?: string | null;
+    /**
+     * Preserved
+     */
+    preserved?: boolean | null;
 };
 
 /**
@@ -1944,6 +1972,22 @@ export type ModelCreate = {
      */
     dataset_id: string;
     card?: ModelCard | null;
+};
+
+/**
+ * ModelUpdate
+ *
+ * Renames, or preserves as evidence and lifts that.
+ */
+export type ModelUpdate = {
+    /**
+     * Name
+     */
+    name?: string | null;
+    /**
+     * Preserved
+     */
+    preserved?: boolean | null;
 };
 
 /**
@@ -3869,6 +3913,34 @@ export type GetDatasetResponses = {
 
 export type GetDatasetResponse = GetDatasetResponses[keyof GetDatasetResponses];
 
+export type UpdateDatasetData = {
+    body: DatasetUpdate;
+    path: {
+        /**
+         * Dataset Id
+         */
+        dataset_id: string;
+    };
+    query?: never;
+    url: '/api/v1/datasets/{dataset_id}';
+};
+
+export type UpdateDatasetErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type UpdateDatasetResponses = {
+    /**
+     * Successful Response
+     */
+    200: Dataset;
+};
+
+export type UpdateDatasetResponse = UpdateDatasetResponses[keyof UpdateDatasetResponses];
+
 export type ListImagesData = {
     body?: never;
     path: {
@@ -4239,6 +4311,34 @@ export type CreateModelResponses = {
 
 export type CreateModelResponse = CreateModelResponses[keyof CreateModelResponses];
 
+export type DeleteModelData = {
+    body?: never;
+    path: {
+        /**
+         * Model Id
+         */
+        model_id: string;
+    };
+    query?: never;
+    url: '/api/v1/models/{model_id}';
+};
+
+export type DeleteModelErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type DeleteModelResponses = {
+    /**
+     * Successful Response
+     */
+    204: void;
+};
+
+export type DeleteModelResponse = DeleteModelResponses[keyof DeleteModelResponses];
+
 export type GetModelData = {
     body?: never;
     path: {
@@ -4266,6 +4366,34 @@ export type GetModelResponses = {
 };
 
 export type GetModelResponse = GetModelResponses[keyof GetModelResponses];
+
+export type UpdateModelData = {
+    body: ModelUpdate;
+    path: {
+        /**
+         * Model Id
+         */
+        model_id: string;
+    };
+    query?: never;
+    url: '/api/v1/models/{model_id}';
+};
+
+export type UpdateModelErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type UpdateModelResponses = {
+    /**
+     * Successful Response
+     */
+    200: ClassifierModel;
+};
+
+export type UpdateModelResponse = UpdateModelResponses[keyof UpdateModelResponses];
 
 export type GetConfusionData = {
     body?: never;

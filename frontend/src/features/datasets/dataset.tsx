@@ -1,14 +1,15 @@
 // A data set: its classes, what intake did to the files, and every image in a grid.
-import { Button, Group, Select, Stack, Text } from '@mantine/core'
-import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
+import { Select, Stack } from '@mantine/core'
+import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useNavigate, useParams, useSearch } from '@tanstack/react-router'
 import { useCallback, useEffect, useMemo, useState } from 'react'
-import { type Dataset, deleteDataset, type IntakeReport } from '@/client'
+import { type Dataset, deleteDataset, type IntakeReport, updateDataset } from '@/client'
 import { CopyMenu, Digest } from '@/components/copy'
 import { Gallery } from '@/components/gallery'
 import { JobProgress } from '@/components/job-progress'
+import { Keeping } from '@/components/keeping'
 import { Facts, TitleRow } from '@/components/page'
-import { Empty, Loaded, ProblemPanel } from '@/components/states'
+import { Empty, Loaded } from '@/components/states'
 import { StateChip } from '@/components/status'
 import { address, body } from '@/lib/api'
 import { naturalZoom } from '@/lib/atlas'
@@ -135,41 +136,27 @@ function Identity({ dataset, projectId }: { dataset: Dataset; projectId: string 
   )
 }
 
-function Delete({ dataset }: { dataset: Dataset }) {
+function DatasetKeeping({ dataset }: { dataset: Dataset }) {
   const navigate = useNavigate()
   const queries = useQueryClient()
-  const [asked, setAsked] = useState(false)
-  const remove = useMutation({
-    mutationFn: () => body(deleteDataset({ path: { dataset_id: dataset.id } })),
-    onSuccess: () => {
-      void queries.invalidateQueries({ queryKey: ['datasets'] })
-      void queries.invalidateQueries({ queryKey: ['projects'] })
-      void navigate({ to: '/p/$projectId/datasets', params: { projectId: dataset.project_id } })
-    },
-  })
+  const path = { dataset_id: dataset.id }
   return (
-    <Stack gap={8}>
-      <Group gap={12}>
-        {asked ? (
-          <>
-            <Button size="xs" color="red.9" loading={remove.isPending} onClick={() => remove.mutate()}>
-              Delete {plural(dataset.n_train + dataset.n_test, 'image')} for good
-            </Button>
-            <Button size="xs" variant="default" onClick={() => setAsked(false)}>
-              Keep it
-            </Button>
-          </>
-        ) : (
-          <Button size="xs" variant="default" onClick={() => setAsked(true)}>
-            Delete this data set
-          </Button>
-        )}
-        <Text size="xs" c="dimmed">
-          Only a data set that no model, case, drill or version is grounded on can be deleted.
-        </Text>
-      </Group>
-      {remove.error && <ProblemPanel error={remove.error} />}
-    </Stack>
+    <Keeping
+      what="data set"
+      preserved={dataset.preserved ?? false}
+      consequence={`Delete ${plural(dataset.n_train + dataset.n_test, 'image')} for good`}
+      condition="Only a data set that no model, case, drill or version is grounded on can be deleted."
+      onPreserve={async (preserved) => {
+        await body(updateDataset({ path, body: { preserved } }))
+        await queries.invalidateQueries({ queryKey: ['dataset'] })
+      }}
+      onDelete={async () => {
+        await body(deleteDataset({ path }))
+        void queries.invalidateQueries({ queryKey: ['datasets'] })
+        void queries.invalidateQueries({ queryKey: ['projects'] })
+        void navigate({ to: '/p/$projectId/datasets', params: { projectId: dataset.project_id } })
+      }}
+    />
   )
 }
 
@@ -343,7 +330,7 @@ export function DatasetScreen() {
                   <Browser dataset={dataset} />
                 </>
               )}
-              {dataset.state !== 'ingesting' && <Delete dataset={dataset} />}
+              {dataset.state !== 'ingesting' && <DatasetKeeping dataset={dataset} />}
             </Stack>
           </>
         )}

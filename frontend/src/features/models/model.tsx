@@ -1,17 +1,18 @@
 // A model's card: what it is, how well it does, and its confusion matrix, whose cells lead to a case.
 import { Button, Stack } from '@mantine/core'
-import { useQuery } from '@tanstack/react-query'
+import { useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useNavigate, useParams, useSearch } from '@tanstack/react-router'
 import { useState } from 'react'
-import type { ClassifierModel } from '@/client'
+import { type ClassifierModel, deleteModel, updateModel } from '@/client'
 import { ConfusionTable } from '@/components/confusion-matrix'
 import { CopyMenu, Digest } from '@/components/copy'
 import { HowObtained } from '@/components/derived'
 import { JobProgress } from '@/components/job-progress'
+import { Keeping } from '@/components/keeping'
 import { Facts, Stat, TitleRow } from '@/components/page'
 import { Empty, Loaded } from '@/components/states'
 import { StateChip } from '@/components/status'
-import { address } from '@/lib/api'
+import { address, body } from '@/lib/api'
 import { count, percent } from '@/lib/format'
 import { q } from '@/lib/queries'
 import { CellImages } from './cell-images'
@@ -132,6 +133,29 @@ function Confusion({ model, projectId }: { model: ClassifierModel; projectId: st
   )
 }
 
+function ModelKeeping({ model }: { model: ClassifierModel }) {
+  const navigate = useNavigate()
+  const queries = useQueryClient()
+  const path = { model_id: model.id }
+  return (
+    <Keeping
+      what="model"
+      preserved={model.preserved ?? false}
+      consequence="Delete the model and its index for good"
+      condition="Only a model that no case, sweep, drill or repair is grounded on can be deleted."
+      onPreserve={async (preserved) => {
+        await body(updateModel({ path, body: { preserved } }))
+        await queries.invalidateQueries({ queryKey: ['model'] })
+      }}
+      onDelete={async () => {
+        await body(deleteModel({ path }))
+        void queries.invalidateQueries({ queryKey: ['models'] })
+        void navigate({ to: '/p/$projectId/models', params: { projectId: model.project_id } })
+      }}
+    />
+  )
+}
+
 export function ModelScreen() {
   const { projectId, modelId } = useParams({ from: '/app/p/$projectId/models/$modelId' })
   const query = useQuery({
@@ -198,6 +222,7 @@ export function ModelScreen() {
                 </section>
               </div>
               {model.state === 'ready' && <Confusion model={model} projectId={projectId} />}
+              {model.state !== 'checking' && <ModelKeeping model={model} />}
             </Stack>
           </>
         )}
