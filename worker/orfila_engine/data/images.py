@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +19,7 @@ from orfila_engine.data.archives import DataError
 
 FORMATS = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif")
+GREY_MODES = ("1", "L", "I", "I;16", "LA", "F")
 MAX_PIXELS = 64_000_000
 _EXIF_ORIENTATION = 0x0112
 
@@ -32,29 +35,52 @@ class Decoded:
     notes: tuple[str, ...]
 
 
+@dataclass(frozen=True)
+class Header:
+    """What the beginning of a picture's file says of it."""
+
+    width: int
+    height: int
+    mode: str
+
+
+def read_header(data: bytes, name: str) -> Header:
+    """Size and mode of one picture, without decoding it. Raises DataError as `decode` does."""
+    with _opened(data, name) as image:
+        return Header(image.width, image.height, image.mode)
+
+
 def decode(data: bytes, name: str) -> Decoded:
     """Decode one picture.
 
     Raises DataError that names the picture when it is broken, too large, or of another format.
     """
+    with _opened(data, name) as opened:
+        width, height, mode = opened.width, opened.height, opened.mode
+        opened.load()
+        image, notes = _to_grey_or_rgb(opened)
+    return Decoded(image, width, height, mode, notes)
+
+
+@contextmanager
+def _opened(data: bytes, name: str) -> Iterator[Image.Image]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            with Image.open(io.BytesIO(data), formats=FORMATS) as opened:
-                width, height, mode = opened.width, opened.height, opened.mode
-                if width * height > MAX_PIXELS:
-                    raise DataError(f"{name!r} has {width} x {height} pixels; at most {MAX_PIXELS:,} are accepted")
-                opened.load()
-                image, notes = _to_grey_or_rgb(opened)
+            with Image.open(io.BytesIO(data), formats=FORMATS) as image:
+                if image.width * image.height > MAX_PIXELS:
+                    raise DataError(
+                        f"{name!r} has {image.width} x {image.height} pixels; at most {MAX_PIXELS:,} are accepted"
+                    )
+                yield image
     except DataError:
         raise
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise DataError(f"{name!r} claims an absurd number of pixels; leave it out") from error
+        raise DataError(f"{name!r} claims an absurd number of pixels") from error
     except UnidentifiedImageError as error:
         raise DataError(f"{name!r} is not a PNG, JPEG, WebP, BMP or GIF picture") from error
     except Exception as error:  # Pillow's decoders raise many kinds; each means that the file is broken
         raise DataError(f"{name!r} cannot be decoded ({error})") from error
-    return Decoded(image, width, height, mode, notes)
 
 
 def _to_grey_or_rgb(image: Image.Image) -> tuple[Image.Image, tuple[str, ...]]:

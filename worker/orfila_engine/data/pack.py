@@ -30,7 +30,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from orfila_engine.data.archives import DataError
-from orfila_engine.data.images import FORMATS, decode, to_pixels
+from orfila_engine.data.images import GREY_MODES, decode, read_header, to_pixels
 from orfila_engine.data.sources import CLASS_LIST, Arrays, Picture, Source, Split, Unused, open_source
 
 FORMAT = "orfila-pack/1"
@@ -217,16 +217,15 @@ def _survey(source: Source, on_broken: str) -> tuple[list[_Row], list[dict[str, 
             continue
         if isinstance(item.data, bytes):
             try:
-                with Image.open(io.BytesIO(item.data), formats=FORMATS) as image:
-                    size, grey = (image.height, image.width), image.mode in ("1", "L", "I", "I;16", "LA", "F")
-            except Exception as error:  # the header alone is broken: Pillow raises many kinds
-                reason = f"{item.name!r} cannot be read as a picture ({type(error).__name__})"
+                header = read_header(item.data, item.name)
+            except DataError as error:
                 if on_broken == "refuse":
-                    raise DataError(f"{reason}; remove or replace it, or choose to skip broken pictures") from error
+                    raise DataError(f"{error}; remove or replace it, or choose to skip broken pictures") from error
                 # A row is kept so that the second pass stays in step; it is dropped there.
                 rows.append(_Row(item.name, item.class_name, item.split, (0, 0), grey=True, broken=True))
-                skipped.append({"name": item.name, "reason": reason})
+                skipped.append({"name": item.name, "reason": str(error)})
                 continue
+            size, grey = (header.height, header.width), header.mode in GREY_MODES
         else:
             size, grey = (item.data.shape[0], item.data.shape[1]), item.data.shape[2] == 1
         rows.append(_Row(item.name, item.class_name, item.split, size, grey))
