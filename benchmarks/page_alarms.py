@@ -7,7 +7,7 @@ from typing import Any
 
 from benchmarks.cases import CLEAN
 from benchmarks.page_detection import Results, counted, of_attack
-from benchmarks.plan import Plan
+from benchmarks.plan import AttackPlan, Plan
 from benchmarks.tables import spread, table, verdict
 from orfila_engine.evidence import FOUND_P, STRICT_P
 
@@ -97,24 +97,18 @@ def sweeps(results: Results, plan: Plan) -> str:
 
 
 def sweep_targets(results: Results, plan: Plan) -> list[list[str]]:
-    """Rows of the target table."""
-    succeeded = {
-        f"{attack.label}-{seed}"
-        for attack in plan.attacks
-        for seed in plan.seeds
-        if (r := results.get(f"detection {attack.label}-{seed}"))
-        and r in counted(of_attack(results, plan, attack), attack)
-    }
-    poisoned = [
-        r for name, r in results.items() if name.removeprefix("sweep ") in succeeded and name.startswith("sweep ")
-    ]
+    """Rows of the target table. A label flip has no success rate to reach, so its sweep has no target either."""
     clean = [r for name, r in results.items() if name.startswith(f"sweep {CLEAN}-")]
     rows = []
-    if poisoned:
-        hits = sum(r["poisoned"] in r["accused"] for r in poisoned)
-        rows.append(
-            ["sweep: poisoned class found", "always", f"{hits} of {len(poisoned)}", verdict(hits == len(poisoned))]
-        )
+    for title, target, attacks in (
+        ("sweep: poisoned class found, attacks that succeed", "always", [a for a in plan.attacks if a.least_psr > 0]),
+        ("sweep: poisoned class found, label flips", "-", [a for a in plan.attacks if a.least_psr == 0]),
+    ):
+        poisoned = [r for attack in attacks for r in _swept(results, plan, attack)]
+        if poisoned:
+            hits = sum(r["poisoned"] in r["accused"] for r in poisoned)
+            met = verdict(hits == len(poisoned)) if target != "-" else "no target"
+            rows.append([title, target, f"{hits} of {len(poisoned)}", met])
     if clean:
         wrong = sum(len(r["accused"]) for r in clean)
         rows.append(
@@ -126,6 +120,17 @@ def sweep_targets(results: Results, plan: Plan) -> list[list[str]]:
             ]
         )
     return rows
+
+
+def _swept(results: Results, plan: Plan, attack: AttackPlan) -> list[dict[str, Any]]:
+    """Sweeps of the seeds in which an attack succeeded."""
+    succeeded = counted(of_attack(results, plan, attack), attack)
+    names = [f"{attack.label}-{seed}" for seed in plan.seeds]
+    return [
+        results[f"sweep {name}"]
+        for name in names
+        if results.get(f"detection {name}") in succeeded and f"sweep {name}" in results
+    ]
 
 
 def _alarms(results: Results) -> Iterable[tuple[str, dict[str, Any]]]:
