@@ -134,6 +134,7 @@ def test_a_viewer_changes_nothing(site):
         ("POST", "/api/v1/jobs/{job_id}/retry"): None,
     }
     own = {
+        ("OPTIONS", "/api/v1/projects/{project_id}/uploads"),
         ("POST", "/api/v1/session"),
         ("DELETE", "/api/v1/session"),
         ("POST", "/api/v1/tokens"),

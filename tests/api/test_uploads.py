@@ -80,6 +80,39 @@ def test_tus_creation_headers(site):
         assert refused.status_code in (400, 422), wrong
 
 
+def tus_creation(data, purpose="dataset", **headers):
+    metadata = f"filename {base64.b64encode(b'a.zip').decode()},purpose {base64.b64encode(purpose.encode()).decode()}"
+    return TUS | {"Upload-Length": str(len(data)), "Upload-Metadata": metadata} | headers
+
+
+def test_creation_with_upload(site):
+    data = dataset_zip()
+    path = f"/api/v1/projects/{site.project}/uploads"
+    whole = site.client.post(path, content=data, headers=tus_creation(data))
+    assert (whole.status_code, whole.headers["upload-offset"]) == (201, str(len(data)))
+    assert whole.json()["sha256"] == hashlib.sha256(data).hexdigest()
+
+    begun = site.client.post(path, content=data[:1000], headers=tus_creation(data))
+    assert (begun.status_code, begun.headers["upload-offset"]) == (201, "1000")
+    assert patch(site, begun.json(), 1000, data[1000:]).status_code == 204
+    assert site.get(f"/uploads/{begun.json()['id']}")["state"] == "finished"
+
+    digest = "sha256 " + base64.b64encode(hashlib.sha256(b"something else").digest()).decode()
+    damaged = site.client.post(path, content=data[:1000], headers=tus_creation(data, **{"Upload-Checksum": digest}))
+    assert damaged.status_code == 460
+    model = site.client.post(path, content=pickle.dumps([1] * 1000), headers=tus_creation(bytes(4000), "model"))
+    assert (model.status_code, model.json()["code"]) == (415, "unsafe_model")
+
+
+def test_what_of_tus_is_spoken(site):
+    answer = site.client.options(f"/api/v1/projects/{site.project}/uploads")
+    assert answer.status_code == 204
+    assert answer.headers["tus-version"] == "1.0.0"
+    spoken = set(answer.headers["tus-extension"].split(","))
+    assert spoken == {"creation", "creation-with-upload", "checksum", "expiration", "termination"}
+    assert int(answer.headers["tus-max-size"]) == site.settings.max_upload_bytes
+
+
 def test_a_wrong_offset_is_refused_and_changes_nothing(site):
     data = dataset_zip()
     upload = reserve(site, data)

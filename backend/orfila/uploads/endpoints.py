@@ -1,4 +1,7 @@
-"""HTTP of uploads: tus 1.0 (core, creation, checksum, termination), a JSON way to create, and a plain POST for curl."""
+"""HTTP of uploads: tus 1.0, a JSON way to create, and a plain POST for curl.
+
+Of tus: core, creation, creation-with-upload, checksum, expiration, termination.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,18 @@ from anyio import to_thread
 from fastapi import APIRouter, Depends, Header, Query, Request, Response
 from fastapi.routing import APIRoute
 
+from orfila.db import Database
 from orfila.errors import BadRequest, PreconditionFailed, UnsupportedContent
+from orfila.identity.subject import Subject
+from orfila.settings import Settings
 from orfila.uploads import schemas, service, transfer
 from orfila.uploads.models import Upload
 from orfila.web.dependencies import DatabaseDep, SessionDep, SettingsDep, StoreDep, SubjectDep
 
 TUS_VERSION = "1.0.0"
+TUS_EXTENSIONS = "creation,creation-with-upload,checksum,expiration,termination"
+_ORIGINAL = "orfila.original_request"
+"""Where a creation keeps the request that it was, whose body may be the first bytes of the file."""
 _OFFSET_BODY = "application/offset+octet-stream"
 
 
@@ -33,7 +42,7 @@ class TusCreationRoute(APIRoute):
                 body = json.dumps(_creation_of(request)).encode()
                 headers = [(k, v) for k, v in request.scope["headers"] if k != b"content-type"]
                 headers.append((b"content-type", b"application/json"))
-                request = Request(dict(request.scope) | {"headers": headers}, request.receive)
+                request = Request(dict(request.scope) | {"headers": headers, _ORIGINAL: request}, request.receive)
                 request._body = body  # where Starlette keeps a body that has been read
             return await handle(request)
 
@@ -78,19 +87,56 @@ def _headers(upload: Upload) -> dict[str, str]:
     }
 
 
+@router.options("/projects/{project_id}/uploads", status_code=204)
+def tus_capabilities(project_id: str, response: Response, subject: SubjectDep, settings: SettingsDep) -> None:
+    """What of tus this server speaks."""
+    response.headers.update(
+        {
+            "Tus-Resumable": TUS_VERSION,
+            "Tus-Version": TUS_VERSION,
+            "Tus-Extension": TUS_EXTENSIONS,
+            "Tus-Checksum-Algorithm": ",".join(transfer.CHECKSUMS),
+            "Tus-Max-Size": str(settings.max_upload_bytes),
+        }
+    )
+
+
 @creation.post("/projects/{project_id}/uploads", status_code=201)
-def create_upload(
+async def create_upload(
     project_id: str,
     body: schemas.UploadCreate,
+    request: Request,
     response: Response,
-    session: SessionDep,
+    database: DatabaseDep,
+    store: StoreDep,
     subject: SubjectDep,
     settings: SettingsDep,
 ) -> schemas.Upload:
-    """Reserve an upload; go on with PATCH at `location`. Takes this JSON, or the headers of tus creation."""
-    upload = service.create(session, subject, settings, project_id, body)
+    """Reserve an upload; go on with PATCH at `location`. Takes this JSON, or the headers of tus creation.
+
+    With those headers the body may hold the first bytes of the file (creation-with-upload).
+    """
+    upload = await to_thread.run_sync(_created, database, settings, subject, project_id, body)
+    original: Request | None = request.scope.get(_ORIGINAL)
+    if original is not None and original.headers.get("content-type") == _OFFSET_BODY:
+        given = original.headers.get("upload-checksum")
+        checksum = transfer.Checksum.parse(given) if given else None
+        await transfer.append(database, store, settings, subject, upload.id, 0, checksum, original.stream())
+        upload = await to_thread.run_sync(_found, database, subject, upload.id)
     response.headers.update({**_headers(upload), "Location": service.location(upload.id)})
     return service.described(upload)
+
+
+def _created(
+    database: Database, settings: Settings, subject: Subject, project_id: str, body: schemas.UploadCreate
+) -> Upload:
+    with database.transaction() as session:
+        return service.create(session, subject, settings, project_id, body)
+
+
+def _found(database: Database, subject: Subject, upload_id: str) -> Upload:
+    with database.reading() as session:
+        return service.find(session, subject, upload_id)
 
 
 @router.post(
@@ -119,24 +165,16 @@ async def upload_file(
     if not length.isdecimal() or int(length) < 1:
         raise BadRequest("Send the file as the body, with Content-Length.", code="length_required")
 
-    def create() -> Upload:
-        with database.transaction() as session:
-            body = schemas.UploadCreate(filename=filename, size=int(length), purpose=purpose)
-            return service.create(session, subject, settings, project_id, body)
-
-    upload = await to_thread.run_sync(create)
+    body = schemas.UploadCreate(filename=filename, size=int(length), purpose=purpose)
+    upload = await to_thread.run_sync(_created, database, settings, subject, project_id, body)
     try:
         await transfer.append(database, store, settings, subject, upload.id, 0, None, request.stream())
     except BaseException:
         await to_thread.run_sync(service.drop, database, settings, upload.id)
         raise
 
-    def read() -> schemas.Upload:
-        with database.reading() as session:
-            return service.described(service.find(session, subject, upload.id))
-
     response.headers["Location"] = service.location(upload.id)
-    return await to_thread.run_sync(read)
+    return service.described(await to_thread.run_sync(_found, database, subject, upload.id))
 
 
 @router.get("/uploads/{upload_id}")

@@ -3601,6 +3601,62 @@ export type GetProjectResponses = {
 
 export type GetProjectResponse = GetProjectResponses[keyof GetProjectResponses];
 
+export type TusCapabilitiesData = {
+    body?: never;
+    path: {
+        /**
+         * Project Id
+         */
+        project_id: string;
+    };
+    query?: never;
+    url: '/api/v1/projects/{project_id}/uploads';
+};
+
+export type TusCapabilitiesErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type TusCapabilitiesResponses = {
+    /**
+     * Successful Response
+     */
+    204: void;
+};
+
+export type TusCapabilitiesResponse = TusCapabilitiesResponses[keyof TusCapabilitiesResponses];
+
+export type CreateUploadData = {
+    body: UploadCreate;
+    path: {
+        /**
+         * Project Id
+         */
+        project_id: string;
+    };
+    query?: never;
+    url: '/api/v1/projects/{project_id}/uploads';
+};
+
+export type CreateUploadErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type CreateUploadResponses = {
+    /**
+     * Successful Response
+     */
+    201: Upload;
+};
+
+export type CreateUploadResponse = CreateUploadResponses[keyof CreateUploadResponses];
+
 export type UploadFileData = {
     body: Blob | File;
     path: {
@@ -3757,34 +3813,6 @@ export type AppendUploadResponses = {
 };
 
 export type AppendUploadResponse = AppendUploadResponses[keyof AppendUploadResponses];
-
-export type CreateUploadData = {
-    body: UploadCreate;
-    path: {
-        /**
-         * Project Id
-         */
-        project_id: string;
-    };
-    query?: never;
-    url: '/api/v1/projects/{project_id}/uploads';
-};
-
-export type CreateUploadErrors = {
-    /**
-     * Problem
-     */
-    '4XX': unknown;
-};
-
-export type CreateUploadResponses = {
-    /**
-     * Successful Response
-     */
-    201: Upload;
-};
-
-export type CreateUploadResponse = CreateUploadResponses[keyof CreateUploadResponses];
 
 export type ListDatasetsData = {
     body?: never;
