@@ -15,6 +15,8 @@ _HEAD = """# Benchmarks
 Written by `make bench` from the results in bench-data/; not edited by hand. A target that is missed is printed as
 missed.
 """
+_ALONE = ("speed", "scale", "phases")
+"""Kinds of pieces that nothing runs beside."""
 _OF_A_RUN = ("threads", "command")
 """What differs between the pieces of one benchmark."""
 
@@ -78,7 +80,12 @@ def _machines(stored: dict[str, dict[str, Any]], missing: Sequence[str]) -> str:
     for about, names in alike.items():
         hours = sum(stored[name]["seconds"] for name in names) / 3600
         kinds = sorted({name.split()[0] for name in names})
-        lines += [f"{len(names)} pieces ({', '.join(kinds)}), {hours:.1f} hours of processes:", ""]
+        alone = sum(stored[name]["seconds"] for name in names if name.split()[0] in _ALONE) / 3600
+        lines += [
+            f"{len(names)} pieces ({', '.join(kinds)}), {hours:.1f} hours of processes. Two side by side, as on two cores, "
+            f"and the timings alone: {(hours - alone) / 2 + alone:.1f} hours by the clock.",
+            "",
+        ]
         lines += [f"- {name}: {value}" for name, value in about]
         lines.append(f"- threads: {_all(stored, names, 'threads')}")
         # A benchmark that is stopped and resumed is several runs; which piece was measured in which, its file says.
