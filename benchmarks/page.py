@@ -82,8 +82,8 @@ def _machines(stored: dict[str, dict[str, Any]], missing: Sequence[str]) -> str:
         kinds = sorted({name.split()[0] for name in names})
         alone = sum(stored[name]["seconds"] for name in names if name.split()[0] in _ALONE) / 3600
         lines += [
-            f"{len(names)} pieces ({', '.join(kinds)}), {hours:.1f} hours of processes. Two side by side, as on two cores, "
-            f"and the timings alone: {(hours - alone) / 2 + alone:.1f} hours by the clock.",
+            f"{len(names)} pieces ({', '.join(kinds)}), {hours:.1f} hours of processes. Two side by side, as on two "
+            f"cores, and the timings alone: {(hours - alone) / 2 + alone:.1f} hours by the clock.",
             "",
         ]
         lines += [f"- {name}: {value}" for name, value in about]
