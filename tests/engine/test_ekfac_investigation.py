@@ -113,7 +113,8 @@ def test_progress_never_falls(
         progress=lambda _doing, share: shares.append(share),
     )  # fmt: skip
     assert max(shares) == 1
-    assert sum(b < a - 1e-9 for a, b in itertools.pairwise(shares)) <= 13  # each refinement starts anew
+    # Each refinement starts anew, and so does the one with the mark.
+    assert sum(b < a - 1e-9 for a, b in itertools.pairwise(shares)) <= 15
 
 
 def test_exact_derivatives_confirm_the_finding(

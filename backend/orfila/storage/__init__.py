@@ -11,8 +11,25 @@ __all__ = ["BlobStore", "Stored", "Tree", "get_store", "hash_file"]
 
 
 def get_store(settings: Settings) -> BlobStore:
-    """The store of an installation."""
-    return _local(settings.data_dir.resolve() / "blobs")
+    """The store of an installation: its bucket where one is set, else the folder of its data.
+
+    Raises ValueError for an address that is none, or where boto3 is not installed.
+    """
+    if settings.storage_url is None:
+        return _local(settings.data_dir.resolve() / "blobs")
+    cache = settings.data_dir.resolve() / "cache"
+    return _s3(settings.storage_url, cache, settings.s3_endpoint_url, settings.storage_cache_bytes)
+
+
+@lru_cache(maxsize=8)
+def _s3(url: str, cache: Path, endpoint: str | None, cache_bytes: int) -> BlobStore:
+    try:
+        from orfila.storage.s3 import S3Store
+    except ModuleNotFoundError as error:
+        raise ValueError(
+            'ORFILA_STORAGE_URL needs boto3, which is not installed here: pip install "orfila[s3]"'
+        ) from error
+    return S3Store(url, cache, endpoint=endpoint, cache_bytes=cache_bytes)
 
 
 @lru_cache(maxsize=8)

@@ -102,9 +102,7 @@ class LocalStore:
         """Make a directory of hard links (copies on another file system)."""
         directory.mkdir(parents=True, exist_ok=True)
         for name, sha256 in tree.items():
-            if Path(name).name != name or name in (".", ".."):
-                raise ValueError(f"a stored directory holds the name {name!r}, which is not a plain file name")
-            target = directory / name
+            target = directory / check_name(name)
             if target.exists():
                 continue
             try:
@@ -124,9 +122,7 @@ class LocalStore:
         return True
 
     def _path(self, sha256: str) -> Path:
-        # Names come from the database, yet a store must not be the place where a bad one becomes a path.
-        if not _SHA256.fullmatch(sha256):
-            raise ValueError(f"{sha256!r} is not a SHA-256")
+        check_sha256(sha256)
         return self.root / sha256[:2] / sha256[2:]
 
     def _commit(self, incoming: Path, sha256: str) -> str:
@@ -141,6 +137,19 @@ class LocalStore:
         incoming.unlink(missing_ok=True)
         _sync_directory(target.parent)
         return sha256
+
+
+def check_sha256(sha256: str) -> None:
+    """Names come from the database, yet a store must not be the place where a bad one becomes a path."""
+    if not _SHA256.fullmatch(sha256):
+        raise ValueError(f"{sha256!r} is not a SHA-256")
+
+
+def check_name(name: str) -> str:
+    """A name in a stored directory, if it is a plain file name. Raises ValueError otherwise."""
+    if Path(name).name != name or name in (".", ".."):
+        raise ValueError(f"a stored directory holds the name {name!r}, which is not a plain file name")
+    return name
 
 
 def _sync_directory(path: Path) -> None:
