@@ -94,6 +94,15 @@ def test_duplicates_are_found_by_bytes_and_those_with_another_label_are_told_apa
     assert site.get(f"{path}/images/0")["twins"] == [2]
 
 
+def test_an_uploaded_model_says_what_it_is_before_anything_is_made_of_it(site):
+    upload = site.upload(safetensors(card()), "model.safetensors", "model")
+    found = site.get(f"/uploads/{upload}/card")
+    assert found["card"]["architecture"] == "resnet-nano"
+    assert found["card"]["classes"] == card()["classes"]
+    picture_upload = site.upload(picture(0), "a.png", "image")
+    assert "not as model" in site.get(f"/uploads/{picture_upload}/card", 422)["detail"]
+
+
 def test_columns_and_index_list(site):
     dataset = site.dataset()
     columns = site.get(f"/datasets/{dataset['id']}/columns")

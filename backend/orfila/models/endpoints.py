@@ -18,6 +18,12 @@ def list_architectures() -> list[schemas.Architecture]:
     return architectures.offered()
 
 
+@router.get("/uploads/{upload_id}/card")
+def guess_card(upload_id: str, session: SessionDep, subject: SubjectDep, store: StoreDep) -> schemas.CardGuess:
+    """What a finished upload of a model says about itself, to fill in its card."""
+    return service.guess(session, subject, store, upload_id)
+
+
 @router.get("/projects/{project_id}/models")
 def list_models(
     project_id: str, session: SessionDep, subject: SubjectDep, cursor: Cursor = None, limit: Limit = 50

@@ -20,6 +20,18 @@ class ModelCard(Request):
     std: list[float]
 
 
+class CardGuess(Response):
+    """What an uploaded file says about itself: enough to fill in a card."""
+
+    card: ModelCard | None = Field(description="The card in the file's metadata, if it has one.")
+    architectures: list[str] = Field(
+        description="Architectures whose tensors have these names and shapes, the likeliest first; empty if none."
+    )
+    n_classes: int | None
+    channels: int | None
+    n_parameters: int = Field(description="Numbers in all tensors.")
+
+
 class ModelCreate(Request):
     """Makes a model of a finished safetensors upload; it is checked on the data set's test split at once."""
 

@@ -18,7 +18,7 @@ from orfila.events import publish
 from orfila.identity.subject import Subject
 from orfila.jobs import service as jobs
 from orfila.jobs.contracts import ModelCheckResult, ModelCheckSpec
-from orfila.models import architectures, repository, schemas, weights
+from orfila.models import architectures, guessing, repository, schemas, weights
 from orfila.models.models import ClassifierModel
 from orfila.pagination import decode_cursor, encode_cursor
 from orfila.projects.access import Permission, require, require_of
@@ -51,6 +51,15 @@ def list_models(
 ) -> Page[schemas.ClassifierModel]:
     """A page of a project's models, newest first."""
     return page_of(session, subject, ClassifierModel, project_id, described, cursor, limit)
+
+
+def guess(session: Session, subject: Subject, store: BlobStore, upload_id: str) -> schemas.CardGuess:
+    """What an uploaded model says about itself. Raises Unprocessable when the upload is no finished model."""
+    upload = uploads.find(session, subject, upload_id)
+    upload = uploads.finished(session, subject, upload.project_id, upload_id, "model")
+    assert upload.sha256 is not None, "finished uploads have a digest"
+    with store.open(upload.sha256) as file:
+        return guessing.guess(file, upload.size)
 
 
 def create(

@@ -22,6 +22,11 @@ _LISTS = ("classes", "input_size", "channels", "mean", "std")
 
 def read_metadata(file: BinaryIO, size: int) -> dict[str, str]:
     """The metadata of a safetensors file. Raises Unprocessable when its header is not sound."""
+    return metadata_of(read_header(file, size))
+
+
+def read_header(file: BinaryIO, size: int) -> dict[str, Any]:
+    """The header of a safetensors file: tensor -> dtype, shape, offsets. Raises Unprocessable when it is not sound."""
     start = file.read(8)
     (length,) = struct.unpack("<Q", start) if len(start) == 8 else (0,)
     if not 2 <= length <= min(MAX_SAFETENSORS_HEADER, size - 8):
@@ -37,6 +42,11 @@ def read_metadata(file: BinaryIO, size: int) -> dict[str, str]:
             f"The safetensors header names no tensors, or more than {MAX_TENSORS:,}. {HOW_TO_EXPORT}",
             code="bad_safetensors",
         )
+    return header
+
+
+def metadata_of(header: dict[str, Any]) -> dict[str, str]:
+    """The metadata in a header. Raises Unprocessable when it is not text."""
     metadata = header.get("__metadata__", {})
     if not isinstance(metadata, dict) or not all(isinstance(v, str) for v in metadata.values()):
         raise Unprocessable(f"The safetensors metadata is not text. {HOW_TO_EXPORT}", code="bad_safetensors")

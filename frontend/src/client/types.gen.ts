@@ -325,6 +325,38 @@ export type AuditEvent = {
 };
 
 /**
+ * CardGuess
+ *
+ * What an uploaded file says about itself: enough to fill in a card.
+ */
+export type CardGuess = {
+    /**
+     * The card in the file's metadata, if it has one.
+     */
+    card: ModelCard | null;
+    /**
+     * Architectures
+     *
+     * Architectures whose tensors have these names and shapes, the likeliest first; empty if none.
+     */
+    architectures: Array<string>;
+    /**
+     * N Classes
+     */
+    n_classes: number | null;
+    /**
+     * Channels
+     */
+    channels: number | null;
+    /**
+     * N Parameters
+     *
+     * Numbers in all tensors.
+     */
+    n_parameters: number;
+};
+
+/**
  * Case
  *
  * An investigation.
@@ -4267,6 +4299,34 @@ export type ListArchitecturesResponses = {
 };
 
 export type ListArchitecturesResponse = ListArchitecturesResponses[keyof ListArchitecturesResponses];
+
+export type GuessCardData = {
+    body?: never;
+    path: {
+        /**
+         * Upload Id
+         */
+        upload_id: string;
+    };
+    query?: never;
+    url: '/api/v1/uploads/{upload_id}/card';
+};
+
+export type GuessCardErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GuessCardResponses = {
+    /**
+     * Successful Response
+     */
+    200: CardGuess;
+};
+
+export type GuessCardResponse = GuessCardResponses[keyof GuessCardResponses];
 
 export type ListModelsData = {
     body?: never;

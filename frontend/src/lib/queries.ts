@@ -21,6 +21,7 @@ import {
   getReviewProgress,
   getSweep,
   getSweepFigure,
+  guessCard,
   listArchitectures,
   listAttacks,
   listAudit,
@@ -149,6 +150,12 @@ export const q = {
       ...immutable,
     }),
   attacks: () => queryOptions({ queryKey: ['attacks'], queryFn: () => body(listAttacks()), ...immutable }),
+  cardGuess: (uploadId: string) =>
+    queryOptions({
+      queryKey: ['card-guess', uploadId],
+      queryFn: () => body(guessCard({ path: { upload_id: uploadId } })),
+      ...immutable,
+    }),
   architectures: () =>
     queryOptions({ queryKey: ['architectures'], queryFn: () => body(listArchitectures()), ...immutable }),
   detectors: () => queryOptions({ queryKey: ['detectors'], queryFn: () => body(listDetectors()), ...immutable }),

@@ -1,9 +1,9 @@
 // The models of a project, and the way in: drop a safetensors file, say which data set it was trained on.
-import { Button, Group, JsonInput, Select, Stack, TextInput } from '@mantine/core'
+import { Autocomplete, Button, Group, JsonInput, Select, Stack, TextInput } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useNavigate, useParams } from '@tanstack/react-router'
 import { useState } from 'react'
-import { type ClassifierModel, createModel, type ModelCard, type Upload } from '@/client'
+import { type CardGuess, type ClassifierModel, createModel, type Dataset, type ModelCard, type Upload } from '@/client'
 import type { Column } from '@/components/data-table'
 import { ModelIcon } from '@/components/icons'
 import { ListPage } from '@/components/list-page'
@@ -14,9 +14,101 @@ import { body, idempotencyKey } from '@/lib/api'
 import { ago, count, percent } from '@/lib/format'
 import { q } from '@/lib/queries'
 
-function parseCard(text: string): ModelCard | null {
-  if (text.trim() === '') return null
-  return JSON.parse(text) as ModelCard
+const normalisations: Record<string, { label: string; mean: number[]; std: number[] }> = {
+  imagenet: { label: 'ImageNet', mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] },
+  cifar10: { label: 'CIFAR-10', mean: [0.4914, 0.4822, 0.4465], std: [0.247, 0.2435, 0.2616] },
+  half: { label: 'Mean .5, deviation .5', mean: [0.5, 0.5, 0.5], std: [0.5, 0.5, 0.5] },
+  none: { label: 'None: pixels in 0 to 1', mean: [0, 0, 0], std: [1, 1, 1] },
+}
+
+interface CardFields {
+  architecture: string
+  normalisation: string
+  json: string
+}
+
+/** The card that the form says: the JSON where there is some, else the fields and what the data set has. */
+function cardOf(fields: CardFields, dataset: Dataset | undefined, channels: number): ModelCard | null {
+  if (fields.json.trim() !== '') return JSON.parse(fields.json) as ModelCard
+  if (!fields.architecture || !dataset?.width || !dataset.height) return null
+  const { mean, std } = normalisations[fields.normalisation]
+  return {
+    architecture: fields.architecture,
+    classes: dataset.classes,
+    input_size: [dataset.height, dataset.width],
+    channels: channels === 1 ? 1 : 3,
+    mean: mean.slice(0, channels),
+    std: std.slice(0, channels),
+  }
+}
+
+function CardForm({
+  guess,
+  dataset,
+  fields,
+  onChange,
+}: {
+  guess: CardGuess
+  dataset: Dataset | undefined
+  fields: CardFields
+  onChange: (fields: CardFields) => void
+}) {
+  const offered = useQuery(q.architectures()).data ?? []
+  const names = [...new Set([...guess.architectures, ...offered.map((a) => a.name)])]
+  if (guess.card) {
+    return (
+      <p className="quiet" style={{ margin: 0 }}>
+        The file says what it is: <span className="mono">{guess.card.architecture}</span>, {guess.card.classes.length}{' '}
+        classes, {guess.card.input_size.join(' × ')}.
+      </p>
+    )
+  }
+  return (
+    <Stack gap={8}>
+      <p style={{ margin: 0 }}>
+        {guess.architectures.length > 0
+          ? `The file has no model card. Its tensors are those of ${guess.architectures[0]} with ${guess.n_classes ?? 'some'} classes.`
+          : 'The file has no model card, and its tensors fit none of the architectures that are recognised. Say what it is.'}
+      </p>
+      {dataset && guess.n_classes !== null && guess.n_classes !== dataset.classes.length && (
+        <p style={{ margin: 0 }}>
+          ◐ The data set has {dataset.classes.length} classes, the model {guess.n_classes}: choose another data set.
+        </p>
+      )}
+      <Group align="end" gap={12}>
+        <Autocomplete
+          label="Architecture"
+          description="Or torchvision:NAME, timm:NAME"
+          data={names}
+          value={fields.architecture}
+          onChange={(architecture) => onChange({ ...fields, architecture })}
+          w={280}
+        />
+        <Select
+          label="Normalisation in training"
+          description="A wrong one shows in the accuracy of the check"
+          data={Object.entries(normalisations).map(([value, { label }]) => ({ value, label }))}
+          value={fields.normalisation}
+          onChange={(normalisation) => onChange({ ...fields, normalisation: normalisation ?? 'imagenet' })}
+          w={260}
+        />
+      </Group>
+      <details>
+        <summary>Or the whole card as JSON</summary>
+        <JsonInput
+          aria-label="Model card as JSON"
+          mt={8}
+          autosize
+          minRows={4}
+          formatOnBlur
+          validationError="This is not JSON."
+          placeholder='{"architecture": "…", "classes": ["…"], "input_size": [32, 32], "channels": 3, "mean": [0, 0, 0], "std": [1, 1, 1]}'
+          value={fields.json}
+          onChange={(json) => onChange({ ...fields, json })}
+        />
+      </details>
+    </Stack>
+  )
 }
 
 function NewModel({ projectId }: { projectId: string }) {
@@ -26,14 +118,26 @@ function NewModel({ projectId }: { projectId: string }) {
   const [upload, setUpload] = useState<Upload | null>(null)
   const [name, setName] = useState('')
   const [datasetId, setDatasetId] = useState<string | null>(null)
-  const [card, setCard] = useState('')
+  const [fields, setFields] = useState<CardFields | null>(null)
+  const guess = useQuery({ ...q.cardGuess(upload?.id ?? ''), enabled: upload !== null }).data
   const dataset = datasetId ?? datasets[0]?.id ?? null
+  const chosen = datasets.find((d) => d.id === dataset)
+  const filled = fields ?? {
+    architecture: guess?.architectures[0] ?? '',
+    normalisation: guess?.architectures[0]?.includes(':') ? 'imagenet' : 'cifar10',
+    json: '',
+  }
   const create = useMutation({
     mutationFn: (uploadId: string) =>
       body(
         createModel({
           path: { project_id: projectId },
-          body: { upload_id: uploadId, name, dataset_id: dataset ?? '', card: parseCard(card) },
+          body: {
+            upload_id: uploadId,
+            name,
+            dataset_id: dataset ?? '',
+            card: guess?.card ? null : cardOf(filled, chosen, guess?.channels ?? chosen?.channels ?? 3),
+          },
           headers: { 'Idempotency-Key': idempotencyKey() },
         }),
       ),
@@ -78,20 +182,7 @@ function NewModel({ projectId }: { projectId: string }) {
                 Check model
               </Button>
             </Group>
-            <details>
-              <summary>Model card, if the file has no metadata</summary>
-              <JsonInput
-                aria-label="Model card as JSON"
-                mt={8}
-                autosize
-                minRows={4}
-                formatOnBlur
-                validationError="This is not JSON."
-                placeholder='{"architecture": "…", "classes": ["…"], "input_size": [32, 32], "channels": 3, "mean": [0, 0, 0], "std": [1, 1, 1]}'
-                value={card}
-                onChange={setCard}
-              />
-            </details>
+            {guess && <CardForm guess={guess} dataset={chosen} fields={filled} onChange={setFields} />}
           </>
         )}
         {create.error && <ProblemPanel error={create.error} />}

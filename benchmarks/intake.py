@@ -1,0 +1,310 @@
+"""Intake under load: a large upload whose server is killed in the middle, and the ingest of many small pictures.
+
+The peer of the upload is a plain copy through HTTP: Python's own server writing a PUT's body to a file and syncing it,
+asked by the same client library in the same run.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+import re
+import shutil
+import socket
+import subprocess
+import sys
+import threading
+import time
+import zipfile
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import httpx
+import numpy as np
+import psutil
+from PIL import Image
+
+from benchmarks.tables import table, verdict
+from orfila.client import Client
+from orfila_engine.data import PackedDataset
+from orfila_worker.sandbox import pack_untrusted
+
+UPLOAD_BYTES = 5 * 2**30
+COPY_BYTES = 2**30
+N_KILLS = 5
+N_PICTURES = 50_000
+MEMORY_LIMIT = 300.0
+"""MB of the API's resident memory."""
+INGEST_LIMIT = 60.0
+"""Seconds."""
+LEAST_SHARE = 0.5
+"""Of the throughput of a plain copy through HTTP."""
+_BLOCK = 2**20
+_OPTIONS = {"on_broken": "refuse", "seed": 0, "keep_originals": True, "atlases": True}
+
+
+def run(packed: Path, work: Path) -> dict[str, Any]:
+    """Measure everything below a scratch folder, which is removed. packed: real pictures to make others of."""
+    shutil.rmtree(work, ignore_errors=True)
+    work.mkdir(parents=True)
+    try:
+        archive = _archive(PackedDataset.open(packed), work / "pictures.zip")
+        return {"ingest": _ingest(archive, work), "upload": _upload(work)}
+    finally:
+        shutil.rmtree(work, ignore_errors=True)
+
+
+def page(result: dict[str, Any]) -> str:
+    """The section of docs/benchmarks.md."""
+    ingest, upload = result["ingest"], result["upload"]
+    share = upload["megabytes_per_second"] / upload["copy_megabytes_per_second"]
+    rows = [
+        [
+            f"upload of {upload['gigabytes']:.1f} GB, the API killed {upload['kills']} times in the middle",
+            "digest equal",
+            "equal" if upload["equal"] else "another",
+            verdict(upload["equal"]),
+        ],
+        [
+            "memory of the API meanwhile, the most",
+            f"< {MEMORY_LIMIT:.0f} MB",
+            f"{upload['peak_megabytes']:.0f} MB",
+            verdict(upload["peak_megabytes"] < MEMORY_LIMIT),
+        ],
+        [
+            f"throughput of {upload['copy_gigabytes']:.1f} GB without kills, digest included",
+            f">= {LEAST_SHARE} of a plain copy through HTTP ({upload['copy_megabytes_per_second']:.0f} MB/s)",
+            f"{share:.2f} ({upload['megabytes_per_second']:.0f} MB/s)",
+            verdict(share >= LEAST_SHARE),
+        ],
+        [
+            f"ingest of {ingest['images']:,} JPEG pictures of 32 x 32, originals and thumbnails kept",
+            f"< {INGEST_LIMIT:.0f} s",
+            f"{ingest['seconds']:.1f} s, {ingest['peak_megabytes']:.0f} MB",
+            verdict(ingest["seconds"] < INGEST_LIMIT),
+        ],
+        [
+            f"the same, killed {ingest['kills']} times at random points and begun again",
+            "digest equal",
+            "equal" if ingest["equal"] else "another",
+            verdict(ingest["equal"]),
+        ],
+    ]
+    return "\n".join(["## Intake", "", table(["what", "target", "reached", ""], rows), ""])
+
+
+def _archive(packed: PackedDataset, path: Path) -> Path:
+    """N_PICTURES JPEG files made of real ones, each moved a little further to the side, in class folders."""
+    n, made = len(packed.pixels), 0
+    with zipfile.ZipFile(path, "w", zipfile.ZIP_STORED) as archive:
+        while made < N_PICTURES:
+            moved, index = divmod(made, n)
+            buffer = io.BytesIO()
+            Image.fromarray(np.roll(packed.pixels[index], moved, axis=1)).save(buffer, "JPEG", quality=90)
+            split = "train" if index < packed.n_train else "test"
+            name = packed.classes[int(packed.labels[index])]
+            archive.writestr(f"{split}/{name}/{moved}-{index:05d}.jpg", buffer.getvalue())
+            made += 1
+    return path
+
+
+def _ingest(archive: Path, work: Path) -> dict[str, Any]:
+    """In the sandbox that jobs use; its most memory is looked at from outside."""
+    most = 0.0
+    stop = threading.Event()
+
+    def watch() -> None:
+        nonlocal most
+        while not stop.wait(0.05):
+            most = max(most, sum(_megabytes(child) for child in psutil.Process().children(recursive=True)))
+
+    watcher = threading.Thread(target=watch)
+    watcher.start()
+    began = time.perf_counter()
+    pack_untrusted(archive, work / "calm", _OPTIONS, lambda doing, share: None)
+    seconds = time.perf_counter() - began
+    stop.set()
+    watcher.join()
+
+    rng, kills = np.random.default_rng(0), 3
+    for _ in range(kills):
+        killer = threading.Timer(float(rng.uniform(0.1, 0.9)) * seconds, _kill_sandbox)
+        killer.start()
+        try:
+            pack_untrusted(archive, work / "killed", _OPTIONS, lambda doing, share: None)
+        except ValueError:
+            pass  # the sandbox was ended
+        finally:
+            killer.cancel()
+        shutil.rmtree(work / "killed", ignore_errors=True)
+    pack_untrusted(archive, work / "killed", _OPTIONS, lambda doing, share: None)
+    calm, killed = (PackedDataset.open(work / name) for name in ("calm", "killed"))
+    return {
+        "images": len(calm.pixels),
+        "seconds": round(seconds, 2),
+        "peak_megabytes": round(most, 1),
+        "kills": kills,
+        "equal": calm.digest == killed.digest and bool(np.array_equal(calm.pixels, killed.pixels)),
+    }
+
+
+def _kill_sandbox() -> None:
+    for child in psutil.Process().children(recursive=True):
+        if "orfila_worker.sandbox" in child.cmdline():
+            child.kill()
+
+
+def _upload(work: Path) -> dict[str, Any]:
+    large, small = work / "large.zip", work / "small.zip"
+    expected = _random_zip(large, UPLOAD_BYTES)
+    _random_zip(small, COPY_BYTES)
+    copied = _plain_copy(small, work / "copied")
+    with _Product(work / "data") as product, Client.sign_in(product.link) as client:
+        project = client.projects()[0].id
+        began = time.perf_counter()
+        client.upload(project, small, "dataset")
+        calm = time.perf_counter() - began
+        shares = iter(np.linspace(0.1, 0.9, N_KILLS))
+        next_kill, kills = next(shares), 0
+
+        def at(doing: str, share: float) -> None:
+            nonlocal next_kill, kills
+            if share >= next_kill:
+                threading.Timer(0.02, product.kill_api).start()  # while the next piece is being written
+                kills += 1
+                next_kill = next(shares, 2.0)
+
+        finished = client.upload(project, large, "dataset", at)
+        peak = product.stop_watching()
+    return {
+        "gigabytes": UPLOAD_BYTES / 2**30,
+        "kills": kills,
+        "equal": finished.sha256 == expected,
+        "peak_megabytes": round(peak, 1),
+        "copy_gigabytes": COPY_BYTES / 2**30,
+        "megabytes_per_second": round(COPY_BYTES / 2**20 / calm, 1),
+        "copy_megabytes_per_second": round(COPY_BYTES / 2**20 / copied, 1),
+    }
+
+
+def _random_zip(path: Path, size: int) -> str:
+    """A file that begins as a zip does, of random bytes; its SHA-256."""
+    digest = hashlib.sha256()
+    block = os.urandom(8 * _BLOCK)
+    with path.open("wb") as file:
+        for number in range(size // len(block)):
+            piece = (b"PK\x03\x04" + number.to_bytes(8, "big") + block)[: len(block)]
+            file.write(piece)
+            digest.update(piece)
+    return digest.hexdigest()
+
+
+def _plain_copy(source: Path, target: Path) -> float:
+    """Seconds of a PUT to Python's own server, which writes and syncs the body."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_PUT(self) -> None:
+            left = int(self.headers["Content-Length"])
+            with target.open("wb") as file:
+                while left > 0:
+                    piece = self.rfile.read(min(left, _BLOCK))
+                    file.write(piece)
+                    left -= len(piece)
+                file.flush()
+                os.fsync(file.fileno())
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            """Nothing."""
+
+    def pieces() -> Iterator[bytes]:
+        with source.open("rb") as file:
+            while piece := file.read(_BLOCK):
+                yield piece
+
+    server = HTTPServer(("127.0.0.1", 0), Handler)
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    try:
+        began = time.perf_counter()
+        headers = {"Content-Length": str(source.stat().st_size)}
+        httpx.put(f"http://127.0.0.1:{server.server_port}/", content=pieces(), headers=headers, timeout=None)
+        return time.perf_counter() - began
+    finally:
+        server.shutdown()
+        target.unlink(missing_ok=True)
+
+
+class _Product:
+    """`orfila up` on a folder, and the most memory that its API has taken."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._most = 0.0
+        self._stop = threading.Event()
+
+    def __enter__(self) -> _Product:
+        self._folder.mkdir(parents=True)
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("ORFILA_")}
+        environment |= {"ORFILA_DATA_DIR": str(self._folder), "ORFILA_PORT": str(_free_port())}
+        environment["PYTHONUNBUFFERED"] = "1"
+        log = self._folder.parent / "up.log"
+        with log.open("wb") as file:
+            command = [sys.executable, "-m", "orfila", "up"]
+            self._process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+        while not (found := re.search(r"http://\S+/signin#code=\S+", log.read_text())):
+            if self._process.poll() is not None:
+                raise RuntimeError(f"the product did not start: {log.read_text()[-2000:]}")
+            time.sleep(0.2)
+        self.link = found[0]
+        self._watcher = threading.Thread(target=self._watch)
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._process.terminate()
+        self._process.wait(60)
+
+    def kill_api(self) -> None:
+        """As a crash would."""
+        for process in self._api():
+            process.kill()
+
+    def stop_watching(self) -> float:
+        """The most megabytes that the API has had."""
+        self._stop.set()
+        self._watcher.join()
+        return self._most
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.2):
+            self._most = max([self._most, *(_megabytes(process) for process in self._api())])
+
+    def _api(self) -> list[psutil.Process]:
+        children = psutil.Process(self._process.pid).children(recursive=True)
+        return [child for child in children if "api" in _command(child)]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        words: list[str] = process.cmdline()
+    except psutil.Error:
+        return []
+    return words
+
+
+def _megabytes(process: psutil.Process) -> float:
+    try:
+        return float(process.memory_info().rss) / 2**20
+    except psutil.Error:
+        return 0.0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
