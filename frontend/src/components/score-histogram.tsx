@@ -79,7 +79,7 @@ export function ScoreHistogram({
     const { suspect } = columns
     return {
       suspects: countBins(bins, columns[axis], (row) => suspect[row] === 1),
-      rest: countBins(bins, columns[axis], (row) => suspect[row] !== 1),
+      rest: countBins(bins, columns[axis], (row) => suspect[row] !== 1 && axis !== 'mark_score'), // it is of suspects alone
     }
   }, [bins, columns, axis])
   const barColours = useCallback(

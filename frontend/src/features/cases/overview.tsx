@@ -61,7 +61,7 @@ function SharedMarkNote({ mark }: { mark: SharedMark }) {
         The energy of each picture by fineness of detail and colour. A linear discriminant learns it from the images
         that the gradients call poison, and nobody is scored by one that has seen it. {share(mark.share_suspects)} of
         the suspects have the mark; that so few test images do by chance: {pValue(mark.p_value)}. Posteriors join the
-        collapse score and the mark; the p-value of the finding is of the gradients alone.
+        collapse score and the mark, and the first question behind the p-value of the finding is asked of both.
       </HowObtained>
     </p>
   )

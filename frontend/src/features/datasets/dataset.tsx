@@ -59,7 +59,7 @@ function Intake({ dataset, intake }: { dataset: Dataset; intake: IntakeReport })
               : converted.map(([what, n]) => `${what.replaceAll('_', ' ')}: ${count(n)}`).join(' · '),
           ],
           ['Duplicates', plural(intake.n_duplicates, 'image')],
-          ['Skipped', plural(intake.n_skipped, 'image')],
+          ['Skipped', plural(intake.n_skipped, 'file')],
           ['Took', duration(intake.seconds)],
         ]}
       />

@@ -94,10 +94,10 @@ function NewDataset({ projectId }: { projectId: string }) {
               onChange={(value) => setOnBroken(value as typeof onBroken)}
               w={240}
             />
-            <Edge label="Resize to width" placeholder="most frequent" value={width} onChange={setWidth} />
+            <Edge label="Resize to width" placeholder="usual" value={width} onChange={setWidth} />
             <Edge
               label="and height"
-              placeholder={width ? String(width) : 'most frequent'}
+              placeholder={width ? String(width) : 'usual'}
               value={height}
               onChange={setHeight}
             />
