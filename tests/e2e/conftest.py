@@ -119,7 +119,7 @@ def watched(server: Server) -> Iterator[Watched]:
         page.on(
             "console",
             lambda message: (
-                seen.complaints.append(f"console {message.type}: {message.text}")
+                seen.complaints.append(f"console {message.type}: {message.text} {message.location.get('url', '')}")
                 if message.type in ("error", "warning")
                 else None
             ),

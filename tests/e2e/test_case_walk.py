@@ -30,7 +30,7 @@ def check_accessible(watched: Watched, place: str) -> None:
 def add_dataset(page: Page, path: str, name: str) -> None:
     page.get_by_role("link", name=re.compile("^Data sets")).click()
     page.get_by_label("File to upload: dataset").set_input_files(path)
-    page.get_by_label("Name", exact=False).fill(name)
+    page.get_by_role("textbox", name="Name", exact=True).fill(name)
     page.get_by_role("button", name="Read data set").click()
     expect(page.get_by_role("heading", name=name, exact=True)).to_be_visible()
     expect(page.get_by_role("heading", name="Intake report")).to_be_visible(timeout=JOB_MS)

@@ -131,7 +131,15 @@ def test_a_verdict_outweighs_the_mark() -> None:
     assert told.posterior[innocent] == 0
     assert told.posterior[guilty] == 1
     others = np.delete(np.arange(N_SUSPECTS), [innocent, guilty])
-    assert (told.flagged[others] != POISON[others]).sum() <= 1
+    # Both verdicts contradict both views; a few of the 119 others become doubtful by it.
+    assert (told.flagged[others] != POISON[others]).sum() <= 4
+    assert (told.posterior[others] > 0.4)[POISON[others]].all()
+
+
+def test_the_order_of_the_images_stays_where_both_views_are_sure() -> None:
+    """A threshold that is moved below all poison still tells images apart."""
+    clean = found(pictures(POISON)).posterior[~POISON]
+    assert len(np.unique(clean)) > 0.95 * len(clean)
 
 
 def test_nobody_is_scored_by_a_discriminant_that_has_seen_it() -> None:

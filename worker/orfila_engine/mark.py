@@ -51,9 +51,12 @@ _RIDGE = 0.01
 """Added to the variance of each standardised band, so that bands that move together can be told apart."""
 _FLOOR = 1.0
 """Added to each band's mean energy, in squared grey levels: what rounding to whole levels adds is no detail."""
-_VETO = math.log(1e-3)
-"""The most that one view says against an image (a log likelihood ratio). Normal distributions have no say in their far
-tails, and not every poison shows in both views; what one of them is sure to see must be able to count."""
+_VETO = math.log(1000)
+"""What one view says against an image counts in full up to 1000 : 1, and hardly more beyond. Normal distributions have
+no say in their far tails, and not every poison shows in both views; what one of them is sure to see must be able to
+count. Never cut off: the order of the images stays, and with it a threshold that can be moved."""
+_BEYOND = 0.25
+"""Of the logarithm of what exceeds _VETO."""
 _SURE = math.log(1e9)
 """The most that it says for it."""
 _BLOCK = 1_024
@@ -274,10 +277,12 @@ def _describe(scores: Floats, clean: Floats, marked: Floats, mixture: Mixture, p
 
 
 def _ratio(posterior: Floats, weight: float) -> Floats:
-    """log of the likelihood ratio behind posteriors that were formed with a prior weight, within _VETO and _SURE."""
+    """log of the likelihood ratio behind posteriors that were formed with a prior weight, see _VETO and _SURE."""
     odds = np.log(np.maximum(posterior, 1e-300)) - np.log(np.maximum(1 - posterior, 1e-300))
     prior = min(max(weight, 1e-9), 1 - 1e-9)
-    return np.clip(odds - math.log(prior / (1 - prior)), _VETO, _SURE)
+    ratio = np.minimum(odds - math.log(prior / (1 - prior)), _SURE)
+    beyond = np.maximum(-ratio - _VETO, 0)
+    return np.where(beyond > 0, -_VETO - _BEYOND * np.log1p(beyond), ratio)
 
 
 def _side(ratio: Floats, prior: float) -> Floats:

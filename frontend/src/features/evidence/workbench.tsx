@@ -275,10 +275,10 @@ function Workbench({
             <div className="quiet" style={{ fontSize: 12, marginBottom: 8 }}>
               What the flagged share
             </div>
-            {countAbove(ranking, threshold) > 0 ? (
+            {countAbove(ranking, threshold) > 0 && countAbove(ranking, threshold) < ranking.rows.length ? (
               <Portraits caseId={item.id} result={item.result_digest} threshold={search.t} size={96} />
             ) : (
-              <p className="quiet">No image lies beyond the line; move it to compare the two sides.</p>
+              <p className="quiet">All images lie on one side of the line; move it to compare the two sides.</p>
             )}
           </div>
         </section>
