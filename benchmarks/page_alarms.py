@@ -97,18 +97,18 @@ def sweeps(results: Results, plan: Plan) -> str:
 
 
 def sweep_targets(results: Results, plan: Plan) -> list[list[str]]:
-    """Rows of the target table. A label flip has no success rate to reach, so its sweep has no target either."""
+    """Rows of the target table."""
     clean = [r for name, r in results.items() if name.startswith(f"sweep {CLEAN}-")]
     rows = []
-    for title, target, attacks in (
-        ("sweep: poisoned class found, attacks that succeed", "always", [a for a in plan.attacks if a.least_psr > 0]),
-        ("sweep: poisoned class found, label flips", "-", [a for a in plan.attacks if a.least_psr == 0]),
+    triggered = [attack for attack in plan.attacks if attack.least_psr > 0]
+    for title, attacks in (
+        ("sweep: poisoned class found", plan.attacks),
+        ("the same, but for label flips, whose success rate stays below .2", triggered),
     ):
         poisoned = [r for attack in attacks for r in _swept(results, plan, attack)]
         if poisoned:
             hits = sum(r["poisoned"] in r["accused"] for r in poisoned)
-            met = verdict(hits == len(poisoned)) if target != "-" else "no target"
-            rows.append([title, target, f"{hits} of {len(poisoned)}", met])
+            rows.append([title, "always", f"{hits} of {len(poisoned)}", verdict(hits == len(poisoned))])
     if clean:
         wrong = sum(len(r["accused"]) for r in clean)
         rows.append(

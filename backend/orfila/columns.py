@@ -38,8 +38,7 @@ class Manifest:
     def content(self) -> NDArray[np.int32]:
         """[N] a number for each image's original bytes: the same bytes, the same number."""
         encoded = self.table.column("sha256").combine_chunks().dictionary_encode()
-        array = encoded.combine_chunks() if isinstance(encoded, pa.ChunkedArray) else encoded
-        return np.asarray(array.indices.to_numpy(zero_copy_only=False), dtype=np.int32)
+        return np.asarray(encoded.indices.to_numpy(zero_copy_only=False), dtype=np.int32)
 
     def duplicates(self, kept: NDArray[np.bool_]) -> NDArray[np.uint8]:
         """[N] 0: no other kept image has the same bytes; 1: one has, with the same label; 2: with another label."""

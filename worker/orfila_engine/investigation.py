@@ -37,7 +37,7 @@ from orfila_engine.evidence import Calibration, Evidence, Reference, judge
 from orfila_engine.finding import counted, ranked, write_flagged, write_scores
 from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.mark import pictures_of
-from orfila_engine.progress import Progress, part, quiet
+from orfila_engine.progress import Progress, part, quiet, repeated
 from orfila_engine.questions import Asked, Suspects, ask_each, counterpart_rows, suspects_of
 from orfila_engine.suspects import Vector
 from orfila_engine.training import check_fit
@@ -175,7 +175,7 @@ def explain(
         return explain_in_store(engine.store, packed, asked, predicted, suspects, reference, poison=poison, clean=clean)
     same = counterpart_rows(packed.test[1], predicted, suspects)
     return collapse(
-        engine.suspects(suspects_of(packed.train[1], predicted, suspects), progress),
+        engine.suspects(suspects_of(packed.train[1], predicted, suspects), repeated(progress)),
         engine.direction(asked),
         counterparts=engine.counterparts(packed.test[0][same], packed.test[1][same]),
         pictures=pictures_of(engine.store, packed, predicted, suspects),

@@ -6,6 +6,7 @@ A blob is named by the SHA-256 of its content, so it never changes, is never sto
 from __future__ import annotations
 
 import hashlib
+import shutil
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -75,6 +76,33 @@ class BlobStore(Protocol):
     def materialise(self, tree: Tree, directory: Path) -> Path:
         """Make a directory of a tree, and return it. The files are read-only."""
         ...
+
+
+def check_name(name: str) -> str:
+    """A name in a stored directory, if it is a plain file name. Raises ValueError otherwise."""
+    if Path(name).name != name or name in (".", ".."):
+        raise ValueError(f"a stored directory holds the name {name!r}, which is not a plain file name")
+    return name
+
+
+def put_tree(store: BlobStore, directory: Path) -> Tree:
+    """Store every file of a flat directory."""
+    return {path.name: store.put_file(path) for path in sorted(directory.iterdir()) if path.is_file()}
+
+
+def materialise(store: BlobStore, tree: Tree, directory: Path) -> Path:
+    """Make a directory of hard links to a store's files on this disk (copies on another file system)."""
+    directory.mkdir(parents=True, exist_ok=True)
+    for name, sha256 in tree.items():
+        target = directory / check_name(name)
+        if target.exists():
+            continue
+        path = store.local_path(sha256)
+        try:
+            target.hardlink_to(path)
+        except OSError:  # another file system, or one without links
+            shutil.copyfile(path, target)
+    return directory
 
 
 def hash_file(path: Path) -> str:

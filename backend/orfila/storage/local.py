@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import BinaryIO
 
-from orfila.storage.base import Stored, Tree, hash_file
+from orfila.storage.base import Stored, Tree, hash_file, materialise, put_tree
 
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
@@ -29,7 +29,10 @@ class LocalStore:
 
     def put_file(self, path: Path) -> str:
         """Store a file by hard link, or by copy from another file system."""
-        sha256 = hash_file(path)
+        return self.keep(path, hash_file(path))
+
+    def keep(self, path: Path, sha256: str) -> str:
+        """`put_file` where the caller has just hashed the content."""
         if self._renewed(sha256):
             return sha256
         incoming = self._incoming / uuid.uuid4().hex
@@ -96,22 +99,11 @@ class LocalStore:
 
     def put_tree(self, directory: Path) -> Tree:
         """Store every file of a flat directory."""
-        return {path.name: self.put_file(path) for path in sorted(directory.iterdir()) if path.is_file()}
+        return put_tree(self, directory)
 
     def materialise(self, tree: Tree, directory: Path) -> Path:
-        """Make a directory of hard links (copies on another file system)."""
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, sha256 in tree.items():
-            target = directory / check_name(name)
-            if target.exists():
-                continue
-            try:
-                target.hardlink_to(self.local_path(sha256))
-            except FileNotFoundError:
-                raise
-            except OSError:
-                shutil.copyfile(self.local_path(sha256), target)
-        return directory
+        """Make a directory of a tree."""
+        return materialise(self, tree, directory)
 
     def _renewed(self, sha256: str) -> bool:
         """Whether the blob is there; if so it counts as stored now, and no collection that began before removes it."""
@@ -143,13 +135,6 @@ def check_sha256(sha256: str) -> None:
     """Names come from the database, yet a store must not be the place where a bad one becomes a path."""
     if not _SHA256.fullmatch(sha256):
         raise ValueError(f"{sha256!r} is not a SHA-256")
-
-
-def check_name(name: str) -> str:
-    """A name in a stored directory, if it is a plain file name. Raises ValueError otherwise."""
-    if Path(name).name != name or name in (".", ".."):
-        raise ValueError(f"a stored directory holds the name {name!r}, which is not a plain file name")
-    return name
 
 
 def _sync_directory(path: Path) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import shutil
 import threading
 import time
 import uuid
@@ -24,8 +23,8 @@ from boto3.s3.transfer import TransferConfig
 from botocore.config import Config
 from botocore.exceptions import ClientError
 
-from orfila.storage.base import Stored, Tree, hash_file
-from orfila.storage.local import LocalStore, check_name, check_sha256
+from orfila.storage.base import Stored, Tree, hash_file, materialise, put_tree
+from orfila.storage.local import LocalStore, check_sha256
 
 RANGE_BYTES = 2**20
 """Of one ranged read."""
@@ -64,7 +63,7 @@ class S3Store:
             transfer = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=4)
             self._client.upload_file(str(path), self.bucket, self._key(sha256), Config=transfer)
         self._make_room(path.stat().st_size)
-        self._cache.put_file(path)
+        self._cache.keep(path, sha256)
         return sha256
 
     def put_bytes(self, data: bytes) -> str:
@@ -124,21 +123,11 @@ class S3Store:
 
     def put_tree(self, directory: Path) -> Tree:
         """Store every file of a flat directory."""
-        return {path.name: self.put_file(path) for path in sorted(directory.iterdir()) if path.is_file()}
+        return put_tree(self, directory)
 
     def materialise(self, tree: Tree, directory: Path) -> Path:
-        """Make a directory of hard links into the cache (copies on another file system)."""
-        directory.mkdir(parents=True, exist_ok=True)
-        for name, sha256 in tree.items():
-            target = directory / check_name(name)
-            if target.exists():
-                continue
-            path = self.local_path(sha256)
-            try:
-                target.hardlink_to(path)
-            except OSError:  # another file system, or one without links
-                shutil.copyfile(path, target)
-        return directory
+        """Make a directory of a tree."""
+        return materialise(self, tree, directory)
 
     def read_range(self, sha256: str, start: int, stop: int) -> bytes:
         """Bytes start .. stop - 1 of a blob."""
