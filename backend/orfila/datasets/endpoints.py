@@ -7,6 +7,7 @@ from orfila.cases.schemas import ScoreColumns
 from orfila.datasets import export, images, schemas, service
 from orfila.errors import NotFound
 from orfila.idempotency.service import once
+from orfila.projects.schemas import Amendment
 from orfila.schema_base import Page
 from orfila.web import files
 from orfila.web.dependencies import Cursor, IdempotencyKey, Limit, SessionDep, StoreDep, SubjectDep
@@ -44,9 +45,7 @@ def get_dataset(dataset_id: str, session: SessionDep, subject: SubjectDep) -> sc
 
 
 @router.patch("/datasets/{dataset_id}")
-def update_dataset(
-    dataset_id: str, body: schemas.DatasetUpdate, session: SessionDep, subject: SubjectDep
-) -> schemas.Dataset:
+def update_dataset(dataset_id: str, body: Amendment, session: SessionDep, subject: SubjectDep) -> schemas.Dataset:
     """Rename a version, or preserve it as evidence so that it cannot be deleted."""
     return service.update(session, subject, dataset_id, body)
 

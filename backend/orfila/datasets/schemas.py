@@ -49,13 +49,6 @@ class DatasetCreate(Request):
     )
 
 
-class DatasetUpdate(Request):
-    """Renames, or preserves as evidence and lifts that."""
-
-    name: str | None = Field(None, min_length=1, max_length=120)
-    preserved: bool | None = None
-
-
 class SkippedImage(Response):
     """An image that was left out, and why."""
 

@@ -18,8 +18,10 @@ from orfila.events import publish
 from orfila.identity.subject import Subject
 from orfila.jobs import service as jobs
 from orfila.jobs.contracts import IngestResult, IngestSpec
+from orfila.projects import keeping
 from orfila.projects.access import Permission, require, require_of
 from orfila.projects.listing import page_of
+from orfila.projects.schemas import Amendment
 from orfila.schema_base import Page
 from orfila.storage import BlobStore
 from orfila.uploads import service as uploads
@@ -103,19 +105,10 @@ def create(session: Session, subject: Subject, project_id: str, body: schemas.Da
     return described(dataset)
 
 
-def update(session: Session, subject: Subject, dataset_id: str, body: schemas.DatasetUpdate) -> schemas.Dataset:
+def update(session: Session, subject: Subject, dataset_id: str, body: Amendment) -> schemas.Dataset:
     """Rename it, or preserve it as evidence. The content of a version never changes."""
     dataset = find(session, subject, dataset_id, "write")
-    if body.name is not None and body.name != dataset.name:
-        record(
-            session, subject.name, "dataset.renamed", "dataset", dataset.id, dataset.project_id,
-            {"from": dataset.name, "to": body.name},
-        )  # fmt: skip
-        dataset.name = body.name
-    if body.preserved is not None and body.preserved != dataset.preserved:
-        dataset.preserved = body.preserved
-        action = "dataset.preserved" if body.preserved else "dataset.released"
-        record(session, subject.name, action, "dataset", dataset.id, dataset.project_id, {"name": dataset.name})
+    keeping.amend(session, subject, "dataset", dataset, body)
     _tell(session, dataset)
     return described(dataset)
 
@@ -125,11 +118,7 @@ def delete(session: Session, subject: Subject, dataset_id: str) -> None:
     dataset = find(session, subject, dataset_id, "write")
     if dataset.state == "ingesting":
         raise Conflict("The data set is being read; cancel its job first.", code="dataset_not_ready")
-    if dataset.preserved:
-        raise Conflict("The data set is preserved as evidence; lift that first.", code="preserved")
-    user = repository.user_of(session, dataset_id)
-    if user is not None:
-        raise Conflict(f"The data set is the ground of {user}, and stays as evidence.", code="dataset_in_use")
+    keeping.require_deletable("dataset", dataset, repository.user_of(session, dataset_id))
     record(session, subject.name, "dataset.deleted", "dataset", dataset.id, dataset.project_id, {"name": dataset.name})
     session.delete(dataset)
     publish(session, "dataset", {"kind": "dataset", "id": dataset.id, "state": "deleted"}, dataset.project_id)

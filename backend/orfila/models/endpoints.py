@@ -5,6 +5,7 @@ from fastapi.responses import FileResponse
 
 from orfila.idempotency.service import once
 from orfila.models import architectures, schemas, service
+from orfila.projects.schemas import Amendment
 from orfila.schema_base import Page
 from orfila.web import files
 from orfila.web.dependencies import Cursor, IdempotencyKey, Limit, SessionDep, StoreDep, SubjectDep
@@ -55,9 +56,7 @@ def get_model(model_id: str, session: SessionDep, subject: SubjectDep) -> schema
 
 
 @router.patch("/models/{model_id}")
-def update_model(
-    model_id: str, body: schemas.ModelUpdate, session: SessionDep, subject: SubjectDep
-) -> schemas.ClassifierModel:
+def update_model(model_id: str, body: Amendment, session: SessionDep, subject: SubjectDep) -> schemas.ClassifierModel:
     """Rename a model, or preserve it as evidence so that it cannot be deleted."""
     return service.update(session, subject, model_id, body)
 

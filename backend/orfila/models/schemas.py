@@ -63,13 +63,6 @@ class ClassifierModel(Response):
     drill_id: str | None = Field(description="The drill that made this model, if one did.")
 
 
-class ModelUpdate(Request):
-    """Renames, or preserves as evidence and lifts that."""
-
-    name: str | None = Field(None, min_length=1, max_length=120)
-    preserved: bool | None = None
-
-
 class ConfusionMatrix(Response):
     """Counts on the test split: `matrix[true][predicted]`."""
 

@@ -21,8 +21,10 @@ from orfila.jobs.contracts import ModelCheckResult, ModelCheckSpec
 from orfila.models import architectures, guessing, repository, schemas, weights
 from orfila.models.models import ClassifierModel
 from orfila.pagination import decode_cursor, encode_cursor
+from orfila.projects import keeping
 from orfila.projects.access import Permission, require, require_of
 from orfila.projects.listing import page_of
+from orfila.projects.schemas import Amendment
 from orfila.schema_base import Page
 from orfila.storage import BlobStore
 from orfila.uploads import service as uploads
@@ -116,19 +118,10 @@ def create(
     return described(model)
 
 
-def update(session: Session, subject: Subject, model_id: str, body: schemas.ModelUpdate) -> schemas.ClassifierModel:
+def update(session: Session, subject: Subject, model_id: str, body: Amendment) -> schemas.ClassifierModel:
     """Rename it, or preserve it as evidence."""
     model = find(session, subject, model_id, "write")
-    if body.name is not None and body.name != model.name:
-        record(
-            session, subject.name, "model.renamed", "model", model.id, model.project_id,
-            {"from": model.name, "to": body.name},
-        )  # fmt: skip
-        model.name = body.name
-    if body.preserved is not None and body.preserved != model.preserved:
-        model.preserved = body.preserved
-        action = "model.preserved" if body.preserved else "model.released"
-        record(session, subject.name, action, "model", model.id, model.project_id, {"name": model.name})
+    keeping.amend(session, subject, "model", model, body)
     _tell(session, model)
     return described(model)
 
@@ -138,11 +131,7 @@ def delete(session: Session, subject: Subject, model_id: str) -> None:
     model = find(session, subject, model_id, "write")
     if model.state == "checking" or repository.is_indexing(session, model_id):
         raise Conflict("A job still works on the model; wait for it, or cancel it first.", code="model_not_ready")
-    if model.preserved:
-        raise Conflict("The model is preserved as evidence; lift that first.", code="preserved")
-    user = repository.user_of(session, model_id)
-    if user is not None:
-        raise Conflict(f"The model is the ground of {user}, and stays as evidence.", code="model_in_use")
+    keeping.require_deletable("model", model, repository.user_of(session, model_id))
     record(session, subject.name, "model.deleted", "model", model.id, model.project_id, {"name": model.name})
     session.delete(model)
     publish(session, "model", {"kind": "model", "id": model.id, "state": "deleted"}, model.project_id)

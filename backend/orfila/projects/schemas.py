@@ -22,3 +22,10 @@ class Project(Response):
     n_cases: int = 0
     n_drills: int = 0
     n_sweeps: int = 0
+
+
+class Amendment(Request):
+    """Renames a data set or model, or preserves it as evidence and lifts that."""
+
+    name: str | None = Field(None, min_length=1, max_length=120)
+    preserved: bool | None = None

@@ -149,6 +149,22 @@ export type AffectedSource = {
 };
 
 /**
+ * Amendment
+ *
+ * Renames a data set or model, or preserves it as evidence and lifts that.
+ */
+export type Amendment = {
+    /**
+     * Name
+     */
+    name?: string | null;
+    /**
+     * Preserved
+     */
+    preserved?: boolean | null;
+};
+
+/**
  * Architecture
  *
  * An architecture that models can be built from.
@@ -1048,22 +1064,6 @@ export type DatasetImageDetail = {
      * `index` of other images whose original bytes are the same, 50 at most.
      */
     twins: Array<number>;
-};
-
-/**
- * DatasetUpdate
- *
- * Renames, or preserves as evidence and lifts that.
- */
-export type DatasetUpdate = {
-    /**
-     * Name
-     */
-    name?: string | null;
-    /**
-     * Preserved
-     */
-    preserved?: boolean | null;
 };
 
 /**
@@ -2004,22 +2004,6 @@ export type ModelCreate = {
      */
     dataset_id: string;
     card?: ModelCard | null;
-};
-
-/**
- * ModelUpdate
- *
- * Renames, or preserves as evidence and lifts that.
- */
-export type ModelUpdate = {
-    /**
-     * Name
-     */
-    name?: string | null;
-    /**
-     * Preserved
-     */
-    preserved?: boolean | null;
 };
 
 /**
@@ -3974,7 +3958,7 @@ export type GetDatasetResponses = {
 export type GetDatasetResponse = GetDatasetResponses[keyof GetDatasetResponses];
 
 export type UpdateDatasetData = {
-    body: DatasetUpdate;
+    body: Amendment;
     path: {
         /**
          * Dataset Id
@@ -4456,7 +4440,7 @@ export type GetModelResponses = {
 export type GetModelResponse = GetModelResponses[keyof GetModelResponses];
 
 export type UpdateModelData = {
-    body: ModelUpdate;
+    body: Amendment;
     path: {
         /**
          * Model Id
