@@ -19,7 +19,7 @@ from PIL import Image
 
 from orfila_engine.data import DataError, PackedDataset, pack
 from orfila_engine.data.binary import CIFAR10_CLASSES, FASHION_CLASSES
-from orfila_engine.data.sources import open_source
+from orfila_engine.data.formats import open_source
 from orfila_engine.sample import FASHION_MNIST
 
 RNG = np.random.default_rng(0)

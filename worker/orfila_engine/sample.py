@@ -21,7 +21,8 @@ from orfila_engine.architectures import save_model
 from orfila_engine.attacks.badnet import BadNet
 from orfila_engine.data import DataError, PackedDataset, pack
 from orfila_engine.data.derive import write_zip
-from orfila_engine.data.sources import Arrays, open_source
+from orfila_engine.data.formats import open_source
+from orfila_engine.data.sources import Arrays
 from orfila_engine.drill import plant, triggered_test
 from orfila_engine.evaluation import evaluate
 from orfila_engine.progress import Progress

@@ -87,7 +87,7 @@ def _main() -> None:
     import time
 
     from orfila_engine.data import pack
-    from orfila_engine.data.sources import open_source
+    from orfila_engine.data.formats import open_source
 
     def say(**message: Any) -> None:
         print(json.dumps(message), flush=True)

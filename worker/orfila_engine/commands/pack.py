@@ -11,7 +11,8 @@ import typer
 
 from orfila_engine.commands.common import progress_bar
 from orfila_engine.data import pack as run
-from orfila_engine.data.sources import open_source, read_class_list
+from orfila_engine.data.formats import open_source
+from orfila_engine.data.sources import read_class_list
 
 
 class Labels(StrEnum):

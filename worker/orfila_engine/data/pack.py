@@ -30,8 +30,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from orfila_engine.data.archives import DataError
+from orfila_engine.data.formats import open_source
 from orfila_engine.data.images import GREY_MODES, decode, read_header, to_pixels
-from orfila_engine.data.sources import CLASS_LIST, Arrays, Picture, Source, Split, Unused, open_source
+from orfila_engine.data.sources import CLASS_LIST, Arrays, Picture, Source, Split, Unused
 
 FORMAT = "orfila-pack/1"
 TEST_SHARE = 0.1

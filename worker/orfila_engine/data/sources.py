@@ -1,13 +1,12 @@
-"""What users bring, as one stream of labelled pictures: class folders, IDX, NPZ, CIFAR binary, Parquet.
+"""What users bring, as one stream of labelled pictures: class folders, and arrays (IDX, NPZ, CIFAR binary).
 
 A source knows its classes and which pictures are for testing, and yields the pictures either as encoded files or as
-pixels. `open_source` chooses by looking at the files, never at a client's claim.
+pixels. `formats.open_source` chooses one; Parquet has a module of its own.
 """
 
 from __future__ import annotations
 
 import math
-import zipfile
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
@@ -17,8 +16,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from orfila_engine.data.archives import MAX_DEPTH, DataError, first_names, read_entries
-from orfila_engine.data.binary import LabelKind, read_binary
+from orfila_engine.data.archives import MAX_DEPTH, DataError, read_entries
 from orfila_engine.data.images import SUFFIXES
 
 Split = Literal["train", "test"]
@@ -146,69 +144,3 @@ class Arrays(Source):
             split = "train" if i < self.n_train else "test"
             name = self.names[int(label)]
             yield Picture(f"{split}/{name}/{i:0{digits}d}", name, split, image)
-
-
-def open_source(path: Path, labels: LabelKind | None = None) -> Source:
-    """The source at a path, chosen by its content.
-
-    labels: which labels of CIFAR-100; the fine ones by default.
-    Raises DataError when nothing fits, naming the formats that do, or when the choice of labels fits nothing.
-    """
-    binary = read_binary(path, labels or "fine")
-    if binary is not None:
-        return Arrays(*binary)
-    if labels is not None:
-        raise DataError("only CIFAR-100 has fine and coarse labels; leave out the choice")
-    from orfila_engine.data import parquet  # it needs this module
-
-    if any(name.lower().endswith(parquet.SUFFIX) for name in first_names(path)):
-        return parquet.Parquet(path)
-    if path.is_file():
-        with path.open("rb") as file:
-            start = file.read(4)
-        if start == parquet.MAGIC:
-            return parquet.Parquet(path)
-        if path.suffix == ".npz" or (start == b"PK\x03\x04" and _holds_arrays(path)):
-            return _npz(path)
-    return ClassFolders(path)
-
-
-def _holds_arrays(path: Path) -> bool:
-    with zipfile.ZipFile(path) as archive:
-        names = archive.namelist()
-    return bool(names) and all(n.endswith(".npy") for n in names)
-
-
-def _npz(path: Path) -> Arrays:
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            keys = set(file.files)
-            if {"x_train", "y_train", "x_test", "y_test"} <= keys:
-                images = np.concatenate([file["x_train"], file["x_test"]])
-                labels = np.concatenate([file["y_train"].ravel(), file["y_test"].ravel()])
-                n_train = len(file["x_train"])
-            elif {"images", "labels"} <= keys:
-                images, labels = file["images"], file["labels"].ravel()
-                n_train = int(file["n_train"]) if "n_train" in keys else len(images)
-            else:
-                raise DataError(
-                    f"{path.name} needs x_train, y_train, x_test, y_test (or images, labels); it has {sorted(keys)}"
-                )
-            classes = [str(c) for c in file["classes"]] if "classes" in keys else None
-    except (ValueError, OSError, zipfile.BadZipFile) as error:
-        if isinstance(error, DataError):
-            raise
-        raise DataError(
-            f"{path.name} cannot be read as NPZ without pickle ({error}); save plain number arrays"
-        ) from error
-    if images.dtype != np.uint8:
-        raise DataError(f"the images in {path.name} are {images.dtype}; save them as uint8 in 0..255")
-    with np.errstate(invalid="ignore"):  # NaN becomes some number, which differs from it below
-        whole = labels.astype(np.int64) if labels.dtype.kind in "iuf" else None
-    if whole is None or not np.array_equal(whole, labels) or (len(whole) and whole.min() < 0):
-        raise DataError(f"the labels in {path.name} must be whole numbers from 0 on, one for each image")
-    if classes is None:
-        # Without names the classes are the labels that occur.
-        present, whole = np.unique(whole, return_inverse=True)
-        classes = [str(label) for label in present]
-    return Arrays(images, whole, n_train, tuple(classes))
