@@ -164,6 +164,9 @@ def test_a_person_walks_a_case_from_two_files_to_a_verified_repair(
     expect(page.get_by_role("heading", name="Inbox")).to_be_visible()
 
     add_dataset(page, str(sample.dataset), "poisoned")
+    page.goto(f"{page.url}?label=1&i=0")
+    expect(page.get_by_role("region", name="Image 0")).to_be_visible()
+    check_accessible(watched, "data set whose filter leaves out the chosen image")
     add_dataset(page, str(sample.triggered), "triggered")
     add_model(page, str(sample.model), "poisoned")
     check_accessible(watched, "model")

@@ -1,7 +1,7 @@
 // The virtual gallery: an ARIA grid of thumbnails cut from lossless atlases. Only the rows in view exist, so that 50,000
 // images open as fast as fifty. It shows an order of image indices; who orders and filters them is not its business.
 import { useVirtualizer } from '@tanstack/react-virtual'
-import { memo, type PointerEvent, useEffect, useLayoutEffect, useRef, useState } from 'react'
+import { memo, type PointerEvent, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react'
 import type { Atlas } from '@/client'
 import { address } from '@/lib/api'
 import { tileOf } from '@/lib/atlas'
@@ -117,11 +117,14 @@ export function Gallery(props: GalleryProps) {
   useEffect(() => virtual.measure(), [cell])
 
   // The focused image stays in view when the keyboard moves it.
+  const focusedPlace = useMemo(() => (focused === null ? -1 : order.indexOf(focused)), [focused, order])
+  const focusedRow = focusedPlace < 0 ? -1 : Math.floor(focusedPlace / columns)
   useEffect(() => {
-    if (focused === null) return
-    const place = order.indexOf(focused)
-    if (place >= 0) virtual.scrollToIndex(Math.floor(place / columns), { align: 'auto' })
-  }, [focused, order, columns, virtual])
+    if (focusedRow >= 0) virtual.scrollToIndex(focusedRow, { align: 'auto' })
+  }, [focusedRow, virtual])
+  const drawnRows = width > 0 ? virtual.getVirtualItems() : []
+  // A filter may leave the focused image out, and rows out of sight do not exist: nothing may point at them.
+  const isDrawn = drawnRows.some((row) => row.index === focusedRow)
 
   const keepFocus = (event: PointerEvent) => {
     // A click on a tile must not take the keyboard away from the grid.
@@ -139,44 +142,43 @@ export function Gallery(props: GalleryProps) {
       aria-rowcount={rows}
       aria-colcount={columns}
       aria-multiselectable={props.multiselect ?? false}
-      aria-activedescendant={focused === null ? undefined : `tile-${focused}`}
+      aria-activedescendant={isDrawn ? `tile-${focused}` : undefined}
       data-count={order.length}
       onPointerDown={keepFocus}
     >
       <div role="presentation" style={{ height: virtual.getTotalSize(), position: 'relative' }}>
-        {width > 0 &&
-          virtual.getVirtualItems().map((row) => (
-            <div
-              key={row.key}
-              role="row"
-              tabIndex={-1}
-              aria-rowindex={row.index + 1}
-              style={{
-                position: 'absolute',
-                top: 0,
-                left: 0,
-                transform: `translateY(${row.start}px)`,
-                display: 'flex',
-                gap: GAP,
-              }}
-            >
-              {Array.from(order.subarray(row.index * columns, (row.index + 1) * columns), (index, column) => (
-                <GalleryTile
-                  key={index}
-                  datasetId={datasetId}
-                  atlas={atlas}
-                  index={index}
-                  column={column}
-                  zoom={zoom}
-                  label={labelOf(index)}
-                  verdict={verdictOf?.(index) ?? null}
-                  selected={selected.has(index)}
-                  focused={focused === index}
-                  onPick={onPick}
-                />
-              ))}
-            </div>
-          ))}
+        {drawnRows.map((row) => (
+          <div
+            key={row.key}
+            role="row"
+            tabIndex={-1}
+            aria-rowindex={row.index + 1}
+            style={{
+              position: 'absolute',
+              top: 0,
+              left: 0,
+              transform: `translateY(${row.start}px)`,
+              display: 'flex',
+              gap: GAP,
+            }}
+          >
+            {Array.from(order.subarray(row.index * columns, (row.index + 1) * columns), (index, column) => (
+              <GalleryTile
+                key={index}
+                datasetId={datasetId}
+                atlas={atlas}
+                index={index}
+                column={column}
+                zoom={zoom}
+                label={labelOf(index)}
+                verdict={verdictOf?.(index) ?? null}
+                selected={selected.has(index)}
+                focused={focused === index}
+                onPick={onPick}
+              />
+            ))}
+          </div>
+        ))}
       </div>
     </div>
   )
