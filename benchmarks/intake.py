@@ -1,7 +1,8 @@
 """Intake under load: a large upload whose server is killed in the middle, and the ingest of many small pictures.
 
 The peer of the upload is a plain copy through HTTP: Python's own server writing a PUT's body to a file and syncing it,
-asked by the same client library in the same run.
+asked by the same client library in the same run. The two take turns, and both leave their files where they are: memory
+that a machine has not touched lately can be many times slower to write than memory that was freed a moment ago.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from orfila_worker.sandbox import pack_untrusted
 
 UPLOAD_BYTES = 5 * 2**30
 COPY_BYTES = 2**30
+N_ROUNDS = 3
 N_KILLS = 5
 N_PICTURES = 50_000
 MEMORY_LIMIT = 300.0
@@ -75,7 +77,7 @@ def page(result: dict[str, Any]) -> str:
             verdict(upload["peak_megabytes"] < MEMORY_LIMIT),
         ],
         [
-            f"throughput of {upload['copy_gigabytes']:.1f} GB without kills, digest included",
+            f"throughput of {upload['rounds']} times {upload['copy_gigabytes']:.1f} GB without kills, digests included",
             f">= {LEAST_SHARE} of a plain copy through HTTP ({upload['copy_megabytes_per_second']:.0f} MB/s)",
             f"{share:.2f} ({upload['megabytes_per_second']:.0f} MB/s)",
             verdict(share >= LEAST_SHARE),
@@ -161,12 +163,17 @@ def _upload(work: Path) -> dict[str, Any]:
     large, small = work / "large.zip", work / "small.zip"
     expected = _random_zip(large, UPLOAD_BYTES)
     _random_zip(small, COPY_BYTES)
-    copied = _plain_copy(small, work / "copied")
+    copied = calm = 0.0
     with _Product(work / "data") as product, Client.sign_in(product.link) as client:
         project = client.projects()[0].id
-        began = time.perf_counter()
-        client.upload(project, small, "dataset")
-        calm = time.perf_counter() - began
+        for number in range(N_ROUNDS):
+            with small.open("r+b") as file:  # another content each time, or the store would keep one
+                file.seek(64)
+                file.write(number.to_bytes(8, "big"))
+            copied += _plain_copy(small, work / f"copied-{number}")
+            began = time.perf_counter()
+            client.upload(project, small, "dataset")
+            calm += time.perf_counter() - began
         shares = iter(np.linspace(0.1, 0.9, N_KILLS))
         next_kill, kills = next(shares), 0
 
@@ -185,8 +192,9 @@ def _upload(work: Path) -> dict[str, Any]:
         "equal": finished.sha256 == expected,
         "peak_megabytes": round(peak, 1),
         "copy_gigabytes": COPY_BYTES / 2**30,
-        "megabytes_per_second": round(COPY_BYTES / 2**20 / calm, 1),
-        "copy_megabytes_per_second": round(COPY_BYTES / 2**20 / copied, 1),
+        "rounds": N_ROUNDS,
+        "megabytes_per_second": round(N_ROUNDS * COPY_BYTES / 2**20 / calm, 1),
+        "copy_megabytes_per_second": round(N_ROUNDS * COPY_BYTES / 2**20 / copied, 1),
     }
 
 
@@ -235,7 +243,6 @@ def _plain_copy(source: Path, target: Path) -> float:
         return time.perf_counter() - began
     finally:
         server.shutdown()
-        target.unlink(missing_ok=True)
 
 
 class _Product:

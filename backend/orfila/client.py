@@ -17,10 +17,10 @@ The `add_`, `open_` and `repair` methods wait for their job; `wait` raises `JobF
 from __future__ import annotations
 
 import base64
-import hashlib
 import time
 import uuid
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Literal, TypeVar
@@ -36,15 +36,20 @@ from orfila.comparisons.schemas import Comparison, ComparisonCreate
 from orfila.datasets.export import Contents
 from orfila.datasets.schemas import CifarLabels, Dataset, DatasetCreate, ImageSize
 from orfila.drills.schemas import Drill, DrillCreate
+from orfila.identity.schemas import Scope, TokenCreate, TokenCreated
 from orfila.jobs.schemas import Job, JobDetail, LogLine
 from orfila.models.schemas import ClassifierModel, ModelCard, ModelCreate, Prediction
 from orfila.projects.schemas import Project, ProjectCreate
 from orfila.remedies.schemas import Method, Remedy, RemedyCreate, RemovalPreview, RemovalSet
 from orfila.review.schemas import ReviewProgress, VerdictItem, VerdictsPost, VerdictsPosted, VerdictValue
+from orfila.storage.base import hash_file
 from orfila.sweeps.schemas import Sweep, SweepCreate
 from orfila.uploads.schemas import Upload, UploadCreate, UploadPurpose
 
-CHUNK_BYTES = 8 * 2**20
+_READ_BYTES = 2**20
+_PIECE_BYTES = (2 * 2**20, 512 * 2**20)
+"""Of one request of an upload: the first has the least; each later one has what takes about `_PIECE_SECONDS`."""
+_PIECE_SECONDS = 2.0
 _POLL_SECONDS = 0.1
 _SLOWEST_POLL_SECONDS = 1.0
 _UPLOAD_TRIES = 8
@@ -68,6 +73,10 @@ class JobFailed(Exception):
     def __init__(self, job: Job) -> None:
         super().__init__(job.error or f"the job was {job.state}")
         self.job = job
+
+
+class DamagedUpload(Exception):
+    """The server received other bytes than the file has; it dropped them."""
 
 
 class Client:
@@ -95,6 +104,11 @@ class Client:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self.close()
 
+    def create_token(self, name: str, scopes: list[Scope] | None = None, *, expires_in_days: int = 90) -> TokenCreated:
+        """A new API token of the signed-in user, by default to read and write; its secret is shown this once."""
+        body = TokenCreate(name=name, scopes=scopes or ["read", "write"], expires_in_days=expires_in_days)
+        return self._create("/tokens", body, TokenCreated)
+
     # Projects and files
 
     def projects(self) -> list[Project]:
@@ -108,32 +122,52 @@ class Client:
     def upload(
         self, project_id: str, path: Path, purpose: UploadPurpose, on_progress: OnProgress | None = None
     ) -> Upload:
-        """Upload a file in checked pieces (tus 1.0); a broken connection is taken up where it stopped."""
+        """Upload a file (tus 1.0); a broken connection is taken up where it stopped, and the SHA-256 compared."""
         body = UploadCreate(filename=path.name, size=path.stat().st_size, purpose=purpose)
         return self.resume_upload(self._create(f"/projects/{project_id}/uploads", body, Upload).id, path, on_progress)
 
     def resume_upload(self, upload_id: str, path: Path, on_progress: OnProgress | None = None) -> Upload:
-        """Go on with an upload, from this run or an earlier one. Raises what the last try did."""
-        failures = 0
-        with path.open("rb") as file:
-            while True:
-                try:
-                    head = self._send("HEAD", f"/api/v1/uploads/{upload_id}")
-                    offset, size = int(head.headers["Upload-Offset"]), int(head.headers["Upload-Length"])
-                    while offset < size:
-                        file.seek(offset)
-                        offset = self._send_piece(upload_id, offset, file.read(CHUNK_BYTES))
-                        failures = 0
-                        if on_progress is not None:
-                            on_progress(f"uploading {path.name}", offset / size)
-                    return self._get(f"/uploads/{upload_id}", Upload)
-                except (httpx.TransportError, ApiError) as error:
-                    # 409: another offset than we thought; 423: our broken request still holds the upload; 460: damaged.
-                    passing = isinstance(error, httpx.TransportError) or error.status in (409, 423, 460, 502, 503)
-                    failures += 1
-                    if not passing or failures >= _UPLOAD_TRIES:
-                        raise
-                    time.sleep(0.2 * 2**failures)
+        """Go on with an upload, from this run or an earlier one.
+
+        Raises what the last try did, and DamagedUpload when the server has other bytes than the file.
+        """
+        with ThreadPoolExecutor(1) as hashing:
+            sha256 = hashing.submit(hash_file, path)
+            self._send_file(upload_id, path, on_progress)
+            upload = self._get(f"/uploads/{upload_id}", Upload)
+            if upload.sha256 != sha256.result():
+                self.delete_upload(upload_id)
+                raise DamagedUpload(f"{path.name} arrived damaged, or was changed meanwhile; upload it again.")
+        return upload
+
+    def _send_file(self, upload_id: str, path: Path, on_progress: OnProgress | None) -> None:
+        failures, piece, reached = 0, _PIECE_BYTES[0], -1
+        while True:
+            try:
+                head = self._send("HEAD", f"/api/v1/uploads/{upload_id}")
+                offset, size = int(head.headers["Upload-Offset"]), int(head.headers["Upload-Length"])
+                if offset > reached:
+                    failures, reached = 0, offset
+                while offset < size:
+                    began = time.monotonic()
+                    offset = self._send_piece(upload_id, path, offset, min(piece, size - offset), size, on_progress)
+                    piece = _next_piece(piece, time.monotonic() - began)
+                return
+            except (httpx.TransportError, ApiError) as error:
+                # 409: another offset than we thought; 423: our broken request still holds the upload.
+                passing = isinstance(error, httpx.TransportError) or error.status in (409, 423, 502, 503)
+                failures, piece = failures + 1, _PIECE_BYTES[0]
+                if not passing or failures >= _UPLOAD_TRIES:
+                    raise
+                time.sleep(0.2 * 2**failures)
+
+    def uploads(self, project_id: str) -> Iterator[Upload]:
+        """A project's uploads, newest first."""
+        return self._pages(f"/projects/{project_id}/uploads", Upload)
+
+    def delete_upload(self, upload_id: str) -> None:
+        """Give an upload up, or the reservation of a finished one; what was made of it stays."""
+        self._send("DELETE", f"/api/v1/uploads/{upload_id}")
 
     def download(self, address: str, target: Path) -> Path:
         """Save what an address of the API answers, e.g. `/api/v1/cases/ID/flagged.csv`; no half file is left."""
@@ -447,14 +481,27 @@ class Client:
                 return
             query["cursor"] = page["next_cursor"]
 
-    def _send_piece(self, upload_id: str, offset: int, data: bytes) -> int:
+    def _send_piece(
+        self, upload_id: str, path: Path, offset: int, length: int, size: int, on_progress: OnProgress | None
+    ) -> int:
         headers = {
             "Content-Type": "application/offset+octet-stream",
+            "Content-Length": str(length),
             "Tus-Resumable": "1.0.0",
             "Upload-Offset": str(offset),
-            "Upload-Checksum": f"sha256 {base64.b64encode(hashlib.sha256(data).digest()).decode()}",
         }
-        answer = self._send("PATCH", f"/api/v1/uploads/{upload_id}", content=data, headers=headers)
+
+        def body() -> Iterator[bytes]:
+            at, end = offset, offset + length
+            with path.open("rb") as file:
+                file.seek(offset)
+                while at < end and (data := file.read(min(_READ_BYTES, end - at))):
+                    yield data
+                    at += len(data)
+                    if on_progress is not None:
+                        on_progress(f"uploading {path.name}", at / size)
+
+        answer = self._send("PATCH", f"/api/v1/uploads/{upload_id}", content=body(), headers=headers)
         return int(answer.headers["Upload-Offset"])
 
     def _send(self, method: str, path: str, **how: Any) -> httpx.Response:
@@ -462,6 +509,12 @@ class Client:
         if answer.is_error:
             _raise(answer)
         return answer
+
+
+def _next_piece(piece: int, seconds: float) -> int:
+    """Bytes of the next piece of an upload, after one took some seconds: at most four times as many."""
+    least, most = _PIECE_BYTES
+    return int(min(most, max(least, piece * min(4.0, _PIECE_SECONDS / max(seconds, 1e-6)))))
 
 
 def arrays(columns: ScoreColumns) -> dict[str, NDArray[Any]]:

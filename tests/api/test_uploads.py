@@ -139,6 +139,22 @@ def test_checksums(site):
     assert patch(site, upload, 1000, data[1000:], **{"Upload-Checksum": "md5 aaaa"}).status_code == 400
 
 
+def test_the_digest_of_the_whole_is_right_after_pieces_that_were_refused(site):
+    data = dataset_zip()
+    upload = reserve(site, data)
+    assert patch(site, upload, 0, data[:1000]).status_code == 204
+    right = base64.b64encode(hashlib.sha256(data[1000:2000]).digest()).decode()
+    damaged = b"\0" * 1000
+    assert patch(site, upload, 1000, damaged, **{"Upload-Checksum": f"sha256 {right}"}).status_code == 460
+    assert patch(site, upload, 1000, data[1000:2000], **{"Upload-Checksum": f"sha256 {right}"}).status_code == 204
+    assert patch(site, upload, 2000, data[2000:] + b"more").status_code == 413
+    assert patch(site, upload, offset_of(site, upload), data[offset_of(site, upload) :]).status_code == 204
+    finished = site.get(upload["location"])
+    assert finished["sha256"] == hashlib.sha256(data).hexdigest()
+    with site.store.open(finished["sha256"]) as file:
+        assert file.read() == data
+
+
 def test_more_bytes_than_declared_are_not_kept(site):
     data = dataset_zip()
     upload = reserve(site, data)

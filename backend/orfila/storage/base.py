@@ -37,6 +37,10 @@ class BlobStore(Protocol):
         """Store a file's content and return its SHA-256. The file itself stays, read-only: the caller removes it."""
         ...
 
+    def keep(self, path: Path, sha256: str) -> str:
+        """`put_file` where the caller has just hashed the content."""
+        ...
+
     def put_bytes(self, data: bytes) -> str:
         """Store bytes and return their SHA-256."""
         ...

@@ -58,7 +58,10 @@ class S3Store:
 
     def put_file(self, path: Path) -> str:
         """Store a file's content, in parts where it is large. The file itself stays."""
-        sha256 = hash_file(path)
+        return self.keep(path, hash_file(path))
+
+    def keep(self, path: Path, sha256: str) -> str:
+        """`put_file` where the caller has just hashed the content."""
         if not self._renewed(sha256):
             transfer = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=4)
             self._client.upload_file(str(path), self.bucket, self._key(sha256), Config=transfer)

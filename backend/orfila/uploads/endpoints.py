@@ -18,10 +18,11 @@ from fastapi.routing import APIRoute
 from orfila.db import Database
 from orfila.errors import BadRequest, PreconditionFailed, UnsupportedContent
 from orfila.identity.subject import Subject
+from orfila.schema_base import Page
 from orfila.settings import Settings
 from orfila.uploads import schemas, service, transfer
 from orfila.uploads.models import Upload
-from orfila.web.dependencies import DatabaseDep, SessionDep, SettingsDep, StoreDep, SubjectDep
+from orfila.web.dependencies import Cursor, DatabaseDep, Limit, SessionDep, SettingsDep, StoreDep, SubjectDep
 
 TUS_VERSION = "1.0.0"
 TUS_EXTENSIONS = "creation,creation-with-upload,checksum,expiration,termination"
@@ -99,6 +100,22 @@ def tus_capabilities(project_id: str, response: Response, subject: SubjectDep, s
             "Tus-Max-Size": str(settings.max_upload_bytes),
         }
     )
+
+
+@router.get("/projects/{project_id}/uploads")
+def list_uploads(
+    project_id: str, session: SessionDep, subject: SubjectDep, cursor: Cursor = None, limit: Limit = 50
+) -> Page[schemas.Upload]:
+    """A project's uploads, newest first, expired ones included."""
+    return service.list_uploads(session, subject, project_id, cursor, limit)
+
+
+@router.get("/projects/{project_id}/uploads/storage")
+def upload_storage(
+    project_id: str, session: SessionDep, subject: SubjectDep, settings: SettingsDep
+) -> schemas.UploadStorage:
+    """What the project's uploads take, and how much more they may."""
+    return service.storage(session, subject, settings, project_id)
 
 
 @creation.post("/projects/{project_id}/uploads", status_code=201)

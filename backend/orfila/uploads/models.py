@@ -5,11 +5,11 @@ from datetime import datetime
 from sqlalchemy import BigInteger, ForeignKey, String
 from sqlalchemy.orm import Mapped, mapped_column
 
-from orfila.db import Base, id_column, new_id, now
+from orfila.db import Base, Owned, id_column, new_id, now
 from orfila.uploads.schemas import UploadPurpose, UploadState
 
 
-class Upload(Base):
+class Upload(Owned, Base):
     """A file on its way in."""
 
     __tablename__ = "uploads"

@@ -32,3 +32,11 @@ class Upload(Response):
     location: str = Field(description="Relative address for tus HEAD and PATCH.")
     created_at: Timestamp
     expires_at: Timestamp
+
+
+class UploadStorage(Response):
+    """What a project's uploads take, and how much more they may."""
+
+    used_bytes: int = Field(description="Bytes that uploads hold or have reserved; expired ones do not count.")
+    quota_bytes: int = Field(description="ORFILA_PROJECT_QUOTA_BYTES.")
+    free_bytes: int = Field(description="Bytes that a new upload may have: quota, disk and largest upload together.")

@@ -16,9 +16,11 @@ from orfila.errors import NoSpace, NotFound, TooLarge, Unprocessable, Unsupporte
 from orfila.events import publish
 from orfila.identity.subject import Subject
 from orfila.projects.access import Permission, require, require_of
+from orfila.projects.listing import page_of
+from orfila.schema_base import Page
 from orfila.settings import Settings
 from orfila.storage import BlobStore, sniff
-from orfila.uploads import repository, schemas
+from orfila.uploads import digests, repository, schemas
 from orfila.uploads.models import Upload
 
 
@@ -33,19 +35,17 @@ def create(
             f"The file has {body.size:,} bytes; at most {settings.max_upload_bytes:,} are accepted "
             "(ORFILA_MAX_UPLOAD_BYTES)."
         )
-    left = settings.project_quota_bytes - repository.reserved_bytes(session, project_id)
+    left = _quota_left(session, settings, project_id)
     if body.size > left:
         raise TooLarge(
-            f"The file has {body.size:,} bytes and this project's quota has {max(left, 0):,} left; delete uploads or "
+            f"The file has {body.size:,} bytes and this project's quota has {left:,} left; delete uploads or "
             "raise ORFILA_PROJECT_QUOTA_BYTES.",
             code="quota_exceeded",
         )
-    folder = parts_folder(settings)
-    free = shutil.disk_usage(folder).free - repository.bytes_to_come(session) - settings.min_free_bytes
+    free = _disk_left(session, settings)
     if body.size > free:
         raise NoSpace(
-            f"The file has {body.size:,} bytes and the disk has room for {max(free, 0):,}; free some space and try "
-            "again."
+            f"The file has {body.size:,} bytes and the disk has room for {free:,}; free some space and try again."
         )
     upload = Upload(
         project_id=project_id,
@@ -60,6 +60,24 @@ def create(
     session.add(upload)
     session.flush()
     return upload
+
+
+def list_uploads(
+    session: Session, subject: Subject, project_id: str, cursor: str | None, limit: int
+) -> Page[schemas.Upload]:
+    """A page of a project's uploads, newest first."""
+    return page_of(session, subject, Upload, project_id, described, cursor, limit)
+
+
+def storage(session: Session, subject: Subject, settings: Settings, project_id: str) -> schemas.UploadStorage:
+    """What a project's uploads take, and how much more they may."""
+    require(session, subject, project_id, "read")
+    left, free = _quota_left(session, settings, project_id), _disk_left(session, settings)
+    return schemas.UploadStorage(
+        used_bytes=repository.reserved_bytes(session, project_id),
+        quota_bytes=settings.project_quota_bytes,
+        free_bytes=min(left, free, settings.max_upload_bytes),
+    )
 
 
 def find(session: Session, subject: Subject, upload_id: str, permission: Permission = "read") -> Upload:
@@ -105,7 +123,8 @@ def complete(database: Database, store: BlobStore, settings: Settings, upload_id
     except UnsupportedContent:
         drop(database, settings, upload_id)
         raise
-    sha256 = store.put_file(path)
+    running = digests.recall(upload_id, upload.size)
+    sha256 = store.put_file(path) if running is None else store.keep(path, running.hexdigest())
     crash.point("upload.stored")
     with database.transaction() as session:
         if repository.finish(session, upload_id, sha256):
@@ -113,6 +132,7 @@ def complete(database: Database, store: BlobStore, settings: Settings, upload_id
             record(session, actor, "upload.finished", "upload", upload_id, upload.project_id, detail)
             publish(session, "upload", {"kind": "upload", "id": upload_id, "state": "finished"}, upload.project_id)
     crash.point("upload.finished")
+    digests.forget(upload_id)
     shutil.rmtree(path.parent, ignore_errors=True)
 
 
@@ -167,6 +187,15 @@ def parts_folder(settings: Settings) -> Path:
 def part_path(settings: Settings, upload: Upload, part: str | None = None) -> Path:
     """The file that holds an upload's bytes. Both names in it are our own random ids."""
     return parts_folder(settings) / upload.id / (part or upload.part)
+
+
+def _quota_left(session: Session, settings: Settings, project_id: str) -> int:
+    return max(settings.project_quota_bytes - repository.reserved_bytes(session, project_id), 0)
+
+
+def _disk_left(session: Session, settings: Settings) -> int:
+    free = shutil.disk_usage(parts_folder(settings)).free
+    return max(free - repository.bytes_to_come(session) - settings.min_free_bytes, 0)
 
 
 def _plain_name(filename: str) -> str:

@@ -5,8 +5,9 @@ The committed offset in SQL is the truth. A PATCH
    takes over with a copy of the committed bytes in a file of its own, so that the silent one, should it wake, writes
    into a file that nobody reads;
 2. truncates the file to the committed offset and writes;
-3. syncs and advances the offset by compare-and-set, every few megabytes and at the end, also when the client is gone.
+3. syncs and advances the offset by compare-and-set, now and then and at the end, also when the client is gone.
    With `Upload-Checksum` it does so once, after the checksum proved right.
+Writing and hashing go on in a thread while the next bytes come in. The SHA-256 of the whole runs along (`digests`).
 The lease is a matter of this machine, on whose disk the file is, so its clock serves.
 """
 
@@ -18,10 +19,12 @@ import errno
 import hashlib
 import os
 import shutil
+import time
+from asyncio import Task, create_task
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
-from typing import Any, BinaryIO
+from typing import BinaryIO
 
 from anyio import to_thread
 from starlette.requests import ClientDisconnect
@@ -41,12 +44,14 @@ from orfila.errors import (
 from orfila.identity.subject import Subject
 from orfila.settings import Settings
 from orfila.storage import BlobStore, sniff
-from orfila.uploads import repository, service
+from orfila.uploads import digests, repository, service
 from orfila.uploads.models import Upload
 
 LEASE = timedelta(seconds=10)
-COMMIT_BYTES = 8 * 2**20
-WRITE_BYTES = 512 * 2**10
+COMMIT_BYTES = 64 * 2**20
+COMMIT_SECONDS = 1.0
+"""Without a checksum, what came is committed after so many bytes or so long, whichever is first."""
+WRITE_BYTES = 2 * 2**20
 CHECKSUMS = ("sha1", "sha256")
 
 
@@ -79,18 +84,36 @@ class _Writer:
     file: BinaryIO
     committed: int
     position: int
-    pending: bytearray = field(default_factory=bytearray)
+    checksum: Checksum | None
+    whole: digests.Running | None
+    """Of all bytes of the file so far, where this process has seen them."""
 
-    def write(self) -> None:
-        """Put what has arrived into the file."""
+    def __post_init__(self) -> None:
+        self._check = hashlib.new(self.checksum.algorithm, usedforsecurity=False) if self.checksum else None
+        self._committed_at = time.monotonic()
+
+    def write(self, data: memoryview) -> None:
+        """Put what has arrived into the file; commit it when it is time. Raises NoSpace."""
         try:
-            self.file.write(self.pending)
+            self.file.write(data)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise NoSpace("The disk is full; free some space and resume the upload.") from error
             raise
-        self.position += len(self.pending)
-        self.pending.clear()
+        if self._check is not None:
+            self._check.update(data)
+        if self.whole is not None:
+            self.whole.update(data)
+        self.position += len(data)
+        if self.checksum is None and (
+            self.position - self.committed >= COMMIT_BYTES or time.monotonic() - self._committed_at >= COMMIT_SECONDS
+        ):
+            self.commit()
+
+    def verify(self) -> None:
+        """Compare the checksum of what this request wrote. Raises ChecksumMismatch."""
+        if self._check is not None and self.checksum is not None and self._check.digest() != self.checksum.digest:
+            raise ChecksumMismatch("The bytes do not match Upload-Checksum; send them again from the same offset.")
 
     def commit(self) -> None:
         """Sync, and advance the offset that counts. Raises Conflict when another writer took over."""
@@ -106,7 +129,9 @@ class _Writer:
             )
         if not moved:
             raise Conflict("Another request took this upload over; ask for the offset and go on from there.")
-        self.committed = self.position
+        self.committed, self._committed_at = self.position, time.monotonic()
+        if self.whole is not None:
+            digests.remember(self.upload.id, self.committed, self.whole)
         crash.point("upload.committed")
 
     def close(self) -> None:
@@ -131,10 +156,10 @@ async def append(
     Raises Conflict (wrong offset), Locked, TooLarge (more than declared), UnsupportedContent (the first bytes are of
     another kind of file: the upload is dropped), ChecksumMismatch, NoSpace. What was committed before stays.
     """
-    writer = await to_thread.run_sync(_claim, database, settings, subject, upload_id, offset)
+    writer = await to_thread.run_sync(_claim, database, settings, subject, upload_id, offset, checksum)
     refused = False
     try:
-        await _receive(writer, checksum, stream)
+        await _receive(writer, stream)
     except UnsupportedContent:
         refused = True
         raise
@@ -147,37 +172,73 @@ async def append(
     return writer.committed
 
 
-async def _receive(writer: _Writer, checksum: Checksum | None, stream: AsyncIterator[bytes]) -> None:
-    size, sniffed = writer.upload.size, writer.position > 0
-    digest: Any = hashlib.new(checksum.algorithm, usedforsecurity=False) if checksum else None
+class _Intake:
+    """Two buffers: one fills with what comes in while the other is written by a thread."""
+
+    def __init__(self, writer: _Writer) -> None:
+        self._writer = writer
+        self._filling, self._spare, self._filled = bytearray(WRITE_BYTES), bytearray(WRITE_BYTES), 0
+        self._writing: Task[None] | None = None
+        self._came = writer.position
+        self._sniffed = writer.position > 0
+
+    async def take(self, chunk: bytes) -> None:
+        """Take some bytes in. Raises TooLarge, UnsupportedContent, and what writing the bytes before these raised."""
+        size = self._writer.upload.size
+        self._came += len(chunk)
+        if self._came > size:
+            raise TooLarge(f"More bytes came than the {size:,} that were declared; nothing of the excess was kept.")
+        rest = memoryview(chunk)
+        while rest:
+            part = rest[: len(self._filling) - self._filled]
+            self._filling[self._filled : self._filled + len(part)] = part
+            self._filled += len(part)
+            rest = rest[len(part) :]
+            if not self._sniffed and self._filled >= min(sniff.HEAD_BYTES, size):
+                sniff.check(bytes(self._filling[: sniff.HEAD_BYTES]), size, self._writer.upload.purpose)
+                self._sniffed = True
+            if self._filled == len(self._filling):
+                await self._hand_over()
+
+    async def finish(self) -> None:
+        """Have everything written, verified and committed."""
+        await self._hand_over()
+        await self.settle()
+        await to_thread.run_sync(self._writer.verify)
+        await to_thread.run_sync(self._writer.commit)
+
+    async def settle(self) -> None:
+        """Wait until no thread writes; raises what it raised."""
+        if self._writing is not None:
+            writing, self._writing = self._writing, None
+            await writing
+
+    async def _hand_over(self) -> None:
+        await self.settle()
+        data = memoryview(self._filling)[: self._filled]
+        self._writing = create_task(to_thread.run_sync(self._writer.write, data))
+        self._filling, self._spare, self._filled = self._spare, self._filling, 0
+
+
+async def _receive(writer: _Writer, stream: AsyncIterator[bytes]) -> None:
+    intake = _Intake(writer)
     try:
         async for chunk in stream:
-            if writer.position + len(writer.pending) + len(chunk) > size:
-                raise TooLarge(f"More bytes came than the {size:,} that were declared; nothing of the excess was kept.")
-            writer.pending += chunk
-            if digest is not None:
-                digest.update(chunk)
-            if not sniffed and len(writer.pending) >= min(sniff.HEAD_BYTES, size):
-                sniff.check(bytes(writer.pending[: sniff.HEAD_BYTES]), size, writer.upload.purpose)
-                sniffed = True
-            if len(writer.pending) >= WRITE_BYTES:
-                await to_thread.run_sync(writer.write)
-                if checksum is None and writer.position - writer.committed >= COMMIT_BYTES:
-                    await to_thread.run_sync(writer.commit)
-    except (ClientDisconnect, TooLarge, NoSpace) as error:
+            await intake.take(chunk)
+    except (ClientDisconnect, TooLarge):
         # Bytes that came are kept, unless a checksum was promised for the whole.
-        if checksum is None:
-            if not isinstance(error, NoSpace):
-                await to_thread.run_sync(writer.write)
-            await to_thread.run_sync(writer.commit)
+        if writer.checksum is None:
+            await intake.finish()
         raise
-    await to_thread.run_sync(writer.write)
-    if checksum is not None and digest.digest() != checksum.digest:
-        raise ChecksumMismatch("The bytes do not match Upload-Checksum; send them again from the same offset.")
-    await to_thread.run_sync(writer.commit)
+    else:
+        await intake.finish()
+    finally:
+        await intake.settle()  # the file must not be closed under a thread that writes
 
 
-def _claim(database: Database, settings: Settings, subject: Subject, upload_id: str, offset: int) -> _Writer:
+def _claim(
+    database: Database, settings: Settings, subject: Subject, upload_id: str, offset: int, checksum: Checksum | None
+) -> _Writer:
     with database.reading() as session:
         upload = service.find(session, subject, upload_id, "write")
     if upload.state == "finished" or upload.offset != offset:
@@ -204,7 +265,8 @@ def _claim(database: Database, settings: Settings, subject: Subject, upload_id: 
         raise NotFound("The bytes of this upload are no longer on disk; start it again.", code="upload_lost")
     file.truncate(upload.offset)
     file.seek(upload.offset)
-    return _Writer(database, upload, token, file, committed=upload.offset, position=upload.offset)
+    whole = digests.recall(upload.id, upload.offset)
+    return _Writer(database, upload, token, file, upload.offset, upload.offset, checksum, whole)
 
 
 def _take_over(settings: Settings, upload: Upload) -> str:

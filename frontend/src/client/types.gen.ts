@@ -2207,6 +2207,26 @@ export type PageSweep = {
 };
 
 /**
+ * Page[Upload]
+ */
+export type PageUpload = {
+    /**
+     * Items
+     */
+    items: Array<Upload>;
+    /**
+     * Next Cursor
+     */
+    next_cursor?: string | null;
+    /**
+     * Total
+     *
+     * How many match in all, where counting is cheap.
+     */
+    total?: number | null;
+};
+
+/**
  * PredictedOutcome
  *
  * What a removal is expected to do to an affected image.
@@ -3159,6 +3179,32 @@ export type UploadCreate = {
 };
 
 /**
+ * UploadStorage
+ *
+ * What a project's uploads take, and how much more they may.
+ */
+export type UploadStorage = {
+    /**
+     * Used Bytes
+     *
+     * Bytes that uploads hold or have reserved; expired ones do not count.
+     */
+    used_bytes: number;
+    /**
+     * Quota Bytes
+     *
+     * ORFILA_PROJECT_QUOTA_BYTES.
+     */
+    quota_bytes: number;
+    /**
+     * Free Bytes
+     *
+     * Bytes that a new upload may have: quota, disk and largest upload together.
+     */
+    free_bytes: number;
+};
+
+/**
  * User
  *
  * A person with an account.
@@ -3617,6 +3663,43 @@ export type GetProjectResponses = {
 
 export type GetProjectResponse = GetProjectResponses[keyof GetProjectResponses];
 
+export type ListUploadsData = {
+    body?: never;
+    path: {
+        /**
+         * Project Id
+         */
+        project_id: string;
+    };
+    query?: {
+        /**
+         * Cursor
+         */
+        cursor?: string | null;
+        /**
+         * Limit
+         */
+        limit?: number;
+    };
+    url: '/api/v1/projects/{project_id}/uploads';
+};
+
+export type ListUploadsErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ListUploadsResponses = {
+    /**
+     * Successful Response
+     */
+    200: PageUpload;
+};
+
+export type ListUploadsResponse = ListUploadsResponses[keyof ListUploadsResponses];
+
 export type TusCapabilitiesData = {
     body?: never;
     path: {
@@ -3672,6 +3755,34 @@ export type CreateUploadResponses = {
 };
 
 export type CreateUploadResponse = CreateUploadResponses[keyof CreateUploadResponses];
+
+export type UploadStorageData = {
+    body?: never;
+    path: {
+        /**
+         * Project Id
+         */
+        project_id: string;
+    };
+    query?: never;
+    url: '/api/v1/projects/{project_id}/uploads/storage';
+};
+
+export type UploadStorageErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type UploadStorageResponses = {
+    /**
+     * Successful Response
+     */
+    200: UploadStorage;
+};
+
+export type UploadStorageResponse = UploadStorageResponses[keyof UploadStorageResponses];
 
 export type UploadFileData = {
     body: Blob | File;
