@@ -10,11 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
-import re
 import shutil
-import socket
-import subprocess
-import sys
 import threading
 import time
 import zipfile
@@ -28,6 +24,7 @@ import numpy as np
 import psutil
 from PIL import Image
 
+from benchmarks.product import Product, megabytes
 from benchmarks.tables import table, verdict
 from orfila.client import Client
 from orfila_engine.data import PackedDataset
@@ -121,7 +118,7 @@ def _ingest(archive: Path, work: Path) -> dict[str, Any]:
     def watch() -> None:
         nonlocal most
         while not stop.wait(0.05):
-            most = max(most, sum(_megabytes(child) for child in psutil.Process().children(recursive=True)))
+            most = max(most, sum(megabytes(child) for child in psutil.Process().children(recursive=True)))
 
     watcher = threading.Thread(target=watch)
     watcher.start()
@@ -164,7 +161,7 @@ def _upload(work: Path) -> dict[str, Any]:
     expected = _random_zip(large, UPLOAD_BYTES)
     _random_zip(small, COPY_BYTES)
     copied = calm = 0.0
-    with _Product(work / "data") as product, Client.sign_in(product.link) as client:
+    with Product(work / "data") as product, Client.sign_in(product.link) as client:
         project = client.projects()[0].id
         for number in range(N_ROUNDS):
             with small.open("r+b") as file:  # another content each time, or the store would keep one
@@ -243,75 +240,3 @@ def _plain_copy(source: Path, target: Path) -> float:
         return time.perf_counter() - began
     finally:
         server.shutdown()
-
-
-class _Product:
-    """`orfila up` on a folder, and the most memory that its API has taken."""
-
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
-        self._most = 0.0
-        self._stop = threading.Event()
-
-    def __enter__(self) -> _Product:
-        self._folder.mkdir(parents=True)
-        environment = {k: v for k, v in os.environ.items() if not k.startswith("ORFILA_")}
-        environment |= {"ORFILA_DATA_DIR": str(self._folder), "ORFILA_PORT": str(_free_port())}
-        environment["PYTHONUNBUFFERED"] = "1"
-        log = self._folder.parent / "up.log"
-        with log.open("wb") as file:
-            command = [sys.executable, "-m", "orfila", "up"]
-            self._process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
-        while not (found := re.search(r"http://\S+/signin#code=\S+", log.read_text())):
-            if self._process.poll() is not None:
-                raise RuntimeError(f"the product did not start: {log.read_text()[-2000:]}")
-            time.sleep(0.2)
-        self.link = found[0]
-        self._watcher = threading.Thread(target=self._watch)
-        self._watcher.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._stop.set()
-        self._process.terminate()
-        self._process.wait(60)
-
-    def kill_api(self) -> None:
-        """As a crash would."""
-        for process in self._api():
-            process.kill()
-
-    def stop_watching(self) -> float:
-        """The most megabytes that the API has had."""
-        self._stop.set()
-        self._watcher.join()
-        return self._most
-
-    def _watch(self) -> None:
-        while not self._stop.wait(0.2):
-            self._most = max([self._most, *(_megabytes(process) for process in self._api())])
-
-    def _api(self) -> list[psutil.Process]:
-        children = psutil.Process(self._process.pid).children(recursive=True)
-        return [child for child in children if "api" in _command(child)]
-
-
-def _command(process: psutil.Process) -> list[str]:
-    try:
-        words: list[str] = process.cmdline()
-    except psutil.Error:
-        return []
-    return words
-
-
-def _megabytes(process: psutil.Process) -> float:
-    try:
-        return float(process.memory_info().rss) / 2**20
-    except psutil.Error:
-        return 0.0
-
-
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])

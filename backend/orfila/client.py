@@ -519,7 +519,7 @@ def _next_piece(piece: int, seconds: float) -> int:
 
 def arrays(columns: ScoreColumns) -> dict[str, NDArray[Any]]:
     """Typed columns as numpy arrays; see `ScoreColumns`."""
-    little = {"int32": "<i4", "float32": "<f4", "uint8": "u1"}
+    little = {"int32": "<i4", "float32": "<f4", "uint16": "<u2", "uint8": "u1"}
     return {
         name: np.frombuffer(base64.b64decode(column.data), dtype=little[column.dtype])
         for name, column in columns.columns.items()

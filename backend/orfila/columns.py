@@ -30,6 +30,10 @@ class Manifest:
     """[N]"""
     has_note: NDArray[np.bool_]
     """[N]"""
+    width: NDArray[np.uint16]
+    """[N] of the original file, pixels; longer edges count as the longest that fits."""
+    height: NDArray[np.uint16]
+    """[N]"""
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -76,7 +80,13 @@ def manifest(store: BlobStore, sha256: str) -> Manifest:
         labels=table.column("label").to_numpy().astype(np.int32),
         is_test=pc.equal(table.column("split"), "test").to_numpy(zero_copy_only=False),
         has_note=pc.not_equal(table.column("note"), "").to_numpy(zero_copy_only=False),
+        width=_edges(table.column("width")),
+        height=_edges(table.column("height")),
     )
+
+
+def _edges(column: pa.ChunkedArray) -> NDArray[np.uint16]:
+    return np.asarray(np.minimum(column.to_numpy(), np.iinfo(np.uint16).max), dtype=np.uint16)
 
 
 @lru_cache(maxsize=16)

@@ -17,7 +17,7 @@ from orfila_engine.data.pack import MAX_EDGE as ENGINE_MAX_EDGE
 
 
 def decoded(column):
-    kinds = {"int32": "<i4", "float32": "<f4", "uint8": "u1"}
+    kinds = {"int32": "<i4", "float32": "<f4", "uint16": "<u2", "uint8": "u1"}
     return np.frombuffer(base64.b64decode(column["data"]), kinds[column["dtype"]])
 
 
@@ -92,6 +92,26 @@ def test_duplicates_are_found_by_bytes_and_those_with_another_label_are_told_apa
     assert [i["name"] for i in site.get(f"{path}/images", duplicate="other_label")["items"]] == names[2:]
     assert decoded(site.get(f"{path}/columns")["columns"]["duplicate"]).tolist() == [1, 0, 1, 2, 0, 2, 0, 0, 0]
     assert site.get(f"{path}/images/0")["twins"] == [2]
+
+
+def test_images_are_found_by_the_size_of_their_originals(site):
+    archive = io.BytesIO()
+    with zipfile.ZipFile(archive, "w") as file:
+        for number, name in enumerate(["cat/0", "cat/1", "dog/0", "dog/1"]):
+            file.writestr(f"train/{name}.png", picture(number))
+            file.writestr(f"test/{name}.png", picture(10 + number))
+        large = io.BytesIO()
+        Image.fromarray(np.zeros((12, 20, 3), dtype=np.uint8)).save(large, "PNG")
+        file.writestr("train/dog/large.png", large.getvalue())
+    path = f"/datasets/{site.dataset(archive.getvalue())['id']}"
+    found = site.get(f"{path}/images", width=20, height=12)
+    assert [i["name"] for i in found["items"]] == ["train/dog/large.png"]
+    assert site.get(f"{path}/images", width=8)["total"] == 8
+    assert site.get(f"{path}/images", width=20, height=8)["total"] == 0
+    columns = site.get(f"{path}/columns")["columns"]
+    wide = decoded(columns["index"])[decoded(columns["width"]) == 20]
+    assert wide.tolist() == [found["items"][0]["index"]]
+    assert decoded(columns["height"])[wide].tolist() == [12]
 
 
 def test_an_uploaded_model_says_what_it_is_before_anything_is_made_of_it(site):
@@ -196,6 +216,9 @@ def test_a_model_from_upload_to_predictions(site):
             break
     assert len(seen) == 18
     assert seen == sorted(seen, reverse=True)
+    columns = {n: decoded(c) for n, c in site.get(f"{path}/predictions/columns")["columns"].items()}
+    assert columns["index"][columns["predicted"] != columns["label"]].tolist() == [site.affected]
+    assert sorted(columns["confidence"].tolist(), reverse=True) == seen
     assert site.client.get(f"/api/v1{path}/model.safetensors").content == safetensors(card())
 
 

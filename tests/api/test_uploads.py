@@ -149,7 +149,7 @@ def test_the_digest_of_the_whole_is_right_after_pieces_that_were_refused(site):
     assert patch(site, upload, 1000, data[1000:2000], **{"Upload-Checksum": f"sha256 {right}"}).status_code == 204
     assert patch(site, upload, 2000, data[2000:] + b"more").status_code == 413
     assert patch(site, upload, offset_of(site, upload), data[offset_of(site, upload) :]).status_code == 204
-    finished = site.get(upload["location"])
+    finished = site.client.get(upload["location"]).json()
     assert finished["sha256"] == hashlib.sha256(data).hexdigest()
     with site.store.open(finished["sha256"]) as file:
         assert file.read() == data
@@ -202,6 +202,23 @@ def test_limits_are_checked_before_the_first_byte(tmp_path):
     full = Site(tmp_path / "full", min_free_bytes=2**60)
     answer = full.post(f"/projects/{full.project}/uploads", body, 507)
     assert "room for 0" in answer["detail"]
+
+
+def test_a_list_of_uploads_and_what_they_take(tmp_path):
+    site = Site(tmp_path, max_upload_bytes=3000, project_quota_bytes=5000)
+    path = f"/projects/{site.project}/uploads"
+    made = [
+        site.post(path, {"filename": f"{n}.zip", "size": size, "purpose": "dataset"})
+        for n, size in enumerate((1000, 2000))
+    ]
+    listed = site.get(path)
+    assert [u["id"] for u in listed["items"]] == [u["id"] for u in reversed(made)]
+    first = site.get(path, limit=1)
+    assert [u["id"] for u in site.get(path, limit=1, cursor=first["next_cursor"])["items"]] == [made[0]["id"]]
+    assert site.get(f"{path}/storage") == {"used_bytes": 3000, "quota_bytes": 5000, "free_bytes": 2000}
+    assert site.client.delete(made[1]["location"]).status_code == 204
+    assert site.get(f"{path}/storage") == {"used_bytes": 1000, "quota_bytes": 5000, "free_bytes": 3000}
+    assert [u["id"] for u in site.get(path)["items"]] == [made[0]["id"]]
 
 
 def torch_zip():

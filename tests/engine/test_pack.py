@@ -56,6 +56,18 @@ def test_given_splits_are_kept_and_training_comes_first(tmp_path: Path) -> None:
         assert np.array_equal(pixels, np.asarray(Image.open(io.BytesIO(files[name]))))
 
 
+def test_a_picture_with_several_in_one_file_gives_the_first(tmp_path: Path) -> None:
+    """MPO: what many phones and stereo cameras save as .jpg."""
+    buffer = io.BytesIO()
+    second = Image.new("RGB", (8, 8), (0, 0, 250))
+    Image.new("RGB", (8, 8), (250, 0, 0)).save(buffer, "MPO", save_all=True, append_images=[second])
+    packed = pack(folder(tmp_path / "in", two_classes() | {"cat/phone.jpg": buffer.getvalue()}), tmp_path / "out")
+    assert packed.meta["converted"] == {"first frame": 1}
+    red, _, blue = packed.pixels[list(packed.names).index("cat/phone.jpg")].reshape(-1, 3).mean(axis=0)
+    assert red > 240
+    assert blue < 10
+
+
 @pytest.mark.parametrize("test_name", ["test", "val", "validation"])
 def test_validation_folders_count_as_test(tmp_path: Path, test_name: str) -> None:
     files = two_classes(3, "train/") | two_classes(1, f"{test_name}/")

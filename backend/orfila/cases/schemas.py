@@ -215,7 +215,7 @@ class ScoreRow(Response):
 class Column(Response):
     """A typed array: base64 of little-endian values."""
 
-    dtype: Literal["int32", "float32", "uint8"]
+    dtype: Literal["int32", "float32", "uint16", "uint8"]
     data: str
 
 

@@ -67,22 +67,26 @@ def list_images(
     q: str | None = None,
     note: bool | None = None,
     duplicate: schemas.Duplicate | None = None,
+    width: int | None = None,
+    height: int | None = None,
     cursor: Cursor = None,
     limit: Limit = 200,
 ) -> Page[schemas.DatasetImage]:
     """Images by index. `q` is part of a name; `note` tells converted images from the others.
 
     `duplicate`: images whose original bytes another image has too (`any`), with another label (`other_label`).
+    `width`, `height`: of the original file, pixels.
     """
     dataset = service.find_ready(session, subject, dataset_id)
     return images.page(
-        store, dataset, split=split, label=label, q=q, note=note, duplicate=duplicate, cursor=cursor, limit=limit
-    )
+        store, dataset, split=split, label=label, q=q, note=note, duplicate=duplicate, width=width, height=height,
+        cursor=cursor, limit=limit,
+    )  # fmt: skip
 
 
 @router.get("/datasets/{dataset_id}/columns")
 def dataset_columns(dataset_id: str, session: SessionDep, subject: SubjectDep, store: StoreDep) -> ScoreColumns:
-    """All images as columns: index int32, label int32, split uint8 (1 = test), converted uint8, duplicate uint8.
+    """All images as columns: index, label int32; split (1 = test), converted, duplicate uint8; width, height uint16.
 
     duplicate: 1 where another image has the same original bytes, 2 where such a one has another label.
     """

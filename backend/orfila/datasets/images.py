@@ -50,12 +50,15 @@ def page(
     q: str | None,
     note: bool | None,
     duplicate: schemas.Duplicate | None,
+    width: int | None,
+    height: int | None,
     cursor: str | None,
     limit: int,
 ) -> Page[schemas.DatasetImage]:
     """Images that match, by index. q: part of the name. note: whether something was converted.
 
     duplicate: only images whose bytes another image has too; of those, only where it has another label.
+    width, height: of the original file, pixels.
     """
     manifest = manifest_of(store, dataset)
     mask = kept(store, dataset)
@@ -67,6 +70,10 @@ def page(
         mask &= manifest.has_note == note
     if duplicate is not None:
         mask &= manifest.duplicates(kept(store, dataset)) >= (2 if duplicate == "other_label" else 1)
+    if width is not None:
+        mask &= manifest.width == width
+    if height is not None:
+        mask &= manifest.height == height
     if q:
         mask &= manifest.name_contains(q)
     total = int(mask.sum())
@@ -108,7 +115,7 @@ def original(store: BlobStore, dataset: Dataset, index: int) -> tuple[bytes, str
 
 
 def as_columns(store: BlobStore, dataset: Dataset) -> ScoreColumns:
-    """index, label, split (1 = test), converted (1 = has a note), duplicate (`Manifest.duplicates`), typed."""
+    """index, label, split (1 = test), converted (1 = has a note), duplicate (`Manifest.duplicates`), width, height."""
     manifest = manifest_of(store, dataset)
     mask = kept(store, dataset)
     rows = np.flatnonzero(mask)
@@ -120,12 +127,16 @@ def as_columns(store: BlobStore, dataset: Dataset) -> ScoreColumns:
             "split": column(manifest.is_test[rows]),
             "converted": column(manifest.has_note[rows]),
             "duplicate": column(manifest.duplicates(mask)[rows]),
+            "width": column(manifest.width[rows]),
+            "height": column(manifest.height[rows]),
         },
     )
 
 
 def column(values: NDArray[Any]) -> Column:
     """A typed array as base64 of little-endian values; booleans become uint8."""
+    if values.dtype == np.uint16:
+        return Column(dtype="uint16", data=base64.b64encode(values.astype("<u2").tobytes()).decode())
     if values.dtype.kind in "bu":
         return Column(dtype="uint8", data=base64.b64encode(values.astype("u1").tobytes()).decode())
     if values.dtype.kind == "f":

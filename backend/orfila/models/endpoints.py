@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 from fastapi.responses import FileResponse
 
+from orfila.cases.schemas import ScoreColumns
 from orfila.idempotency.service import once
 from orfila.models import architectures, schemas, service
 from orfila.projects.schemas import Amendment
@@ -90,6 +91,12 @@ def list_predictions(
         session, subject, store, model_id,
         label=label, predicted=predicted, misclassified=misclassified, cursor=cursor, limit=limit,
     )  # fmt: skip
+
+
+@router.get("/models/{model_id}/predictions/columns")
+def prediction_columns(model_id: str, session: SessionDep, subject: SubjectDep, store: StoreDep) -> ScoreColumns:
+    """All test images as columns: index, label, predicted int32; confidence, margin float32."""
+    return service.prediction_columns(session, subject, store, model_id)
 
 
 @router.get(

@@ -9,6 +9,7 @@ from sqlalchemy.orm import Session
 
 from orfila import columns
 from orfila.audit.service import record
+from orfila.cases.schemas import ScoreColumns
 from orfila.datasets import images
 from orfila.datasets import service as datasets
 from orfila.datasets.models import Dataset
@@ -276,6 +277,13 @@ def list_predictions(
     more = len(rows) > limit
     next_cursor = encode_cursor([items[-1].confidence, items[-1].index]) if more else None
     return Page(items=items, next_cursor=next_cursor, total=total)
+
+
+def prediction_columns(session: Session, subject: Subject, store: BlobStore, model_id: str) -> ScoreColumns:
+    """What the model says of every test image: index, label, predicted, confidence, margin."""
+    found = predictions_of(store, find_ready(session, subject, model_id))
+    names = ("index", "label", "predicted", "confidence", "margin")
+    return ScoreColumns(n=len(found.index), columns={n: images.column(getattr(found, n)) for n in names})
 
 
 def _prediction(found: columns.Predictions, row: int, name: str) -> schemas.Prediction:

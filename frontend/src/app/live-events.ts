@@ -84,6 +84,7 @@ export function applyEvent(queries: QueryClient, topic: Topic, data: EventData):
       stale('case', data.case_id, 'comparisons')
       break
     case 'upload':
+      stale('uploads')
       break
   }
 }

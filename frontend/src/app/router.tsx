@@ -60,10 +60,18 @@ const dataset = createRoute({
       split: oneOf(['train', 'test'])(raw, 'split'),
       label: number(raw, 'label'),
       show: oneOf(['converted', 'duplicates', 'other_label'])(raw, 'show'),
+      size: text(raw, 'size'),
+      model: text(raw, 'model'),
+      says: text(raw, 'says'),
       i: number(raw, 'i'),
       zoom: number(raw, 'zoom'),
     }),
   component: lazyRouteComponent(() => import('@/features/datasets/dataset'), 'DatasetScreen'),
+})
+const uploads = createRoute({
+  getParentRoute: () => app,
+  path: '/p/$projectId/uploads',
+  component: lazyRouteComponent(() => import('@/features/uploads/uploads'), 'UploadsScreen'),
 })
 const models = createRoute({
   getParentRoute: () => app,
@@ -214,6 +222,7 @@ const tree = root.addChildren([
     inbox,
     datasets,
     dataset,
+    uploads,
     models,
     model,
     cases,

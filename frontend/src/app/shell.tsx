@@ -16,6 +16,7 @@ import {
   SignOutIcon,
   SunIcon,
   SweepIcon,
+  UploadIcon,
 } from '@/components/icons'
 import { body } from '@/lib/api'
 import { q } from '@/lib/queries'
@@ -93,6 +94,9 @@ function Navigation() {
           </Link>
           <Link to="/p/$projectId/models" params={params} className="nav-link">
             <ModelIcon /> Models <span className="nav-count">{project.n_models || ''}</span>
+          </Link>
+          <Link to="/p/$projectId/uploads" params={params} className="nav-link">
+            <UploadIcon /> Uploads
           </Link>
           <Link to="/p/$projectId/cases" params={params} className="nav-link">
             <CaseIcon /> Cases <span className="nav-count">{project.n_cases || ''}</span>

@@ -685,7 +685,7 @@ export type Column = {
     /**
      * Dtype
      */
-    dtype: 'int32' | 'float32' | 'uint8';
+    dtype: 'int32' | 'float32' | 'uint16' | 'uint8';
     /**
      * Data
      */
@@ -4126,6 +4126,14 @@ export type ListImagesData = {
          */
         duplicate?: 'any' | 'other_label' | null;
         /**
+         * Width
+         */
+        width?: number | null;
+        /**
+         * Height
+         */
+        height?: number | null;
+        /**
          * Cursor
          */
         cursor?: string | null;
@@ -4654,6 +4662,34 @@ export type ListPredictionsResponses = {
 };
 
 export type ListPredictionsResponse = ListPredictionsResponses[keyof ListPredictionsResponses];
+
+export type PredictionColumnsData = {
+    body?: never;
+    path: {
+        /**
+         * Model Id
+         */
+        model_id: string;
+    };
+    query?: never;
+    url: '/api/v1/models/{model_id}/predictions/columns';
+};
+
+export type PredictionColumnsErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type PredictionColumnsResponses = {
+    /**
+     * Successful Response
+     */
+    200: ScoreColumns;
+};
+
+export type PredictionColumnsResponse = PredictionColumnsResponses[keyof PredictionColumnsResponses];
 
 export type DownloadModelData = {
     body?: never;

@@ -10,6 +10,8 @@ import { Mark } from './marks'
 
 const GAP = 4
 const BORDER = 4
+/** Browsers cut off what is much taller than this, in pixels. */
+const TALLEST = 16_000_000
 
 interface TilePictureProps {
   datasetId: string
@@ -89,13 +91,21 @@ export interface GalleryProps {
   multiselect?: boolean
 }
 
+/** How a grid of n tiles stands in a width; a million large tiles are drawn smaller than asked, so that all can be reached. */
+export function layout(n: number, tile: number, asked: number, width: number) {
+  for (let zoom = asked; ; zoom--) {
+    const cell = tile * zoom + BORDER + GAP
+    const columns = Math.max(1, Math.floor((width - 8 + GAP) / cell))
+    const rows = Math.ceil(n / columns)
+    if (zoom <= 1 || width === 0 || rows * cell <= TALLEST) return { zoom, cell, columns, rows }
+  }
+}
+
 export function Gallery(props: GalleryProps) {
-  const { datasetId, atlas, order, zoom, selected, focused, labelOf, verdictOf, onPick, onColumns } = props
+  const { datasetId, atlas, order, selected, focused, labelOf, verdictOf, onPick, onColumns } = props
   const scroller = useRef<HTMLDivElement>(null)
   const [width, setWidth] = useState(0)
-  const cell = atlas.tile * zoom + BORDER + GAP
-  const columns = Math.max(1, Math.floor((width - 8 + GAP) / cell))
-  const rows = Math.ceil(order.length / columns)
+  const { zoom, cell, columns, rows } = layout(order.length, atlas.tile, props.zoom, width)
 
   useLayoutEffect(() => {
     const node = scroller.current

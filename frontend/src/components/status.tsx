@@ -1,5 +1,5 @@
 // State chips: a word and a shape, never colour alone.
-import type { Case, ClassifierModel, Dataset, Drill, Finding, Job, Remedy } from '@/client'
+import type { Case, ClassifierModel, Dataset, Drill, Finding, Job, Remedy, Upload } from '@/client'
 
 type AnyState =
   | Case['state']
@@ -8,6 +8,7 @@ type AnyState =
   | Job['state']
   | Remedy['state']
   | Drill['state']
+  | Upload['state']
 
 const look: Record<AnyState, { text: string; colour: string; shape: string }> = {
   scoring: { text: 'Scoring', colour: 'var(--affected)', shape: '◔' },
@@ -17,6 +18,8 @@ const look: Record<AnyState, { text: string; colour: string; shape: string }> = 
   regressed: { text: 'Regressed', colour: 'var(--poison)', shape: '◆' },
   failed: { text: 'Failed', colour: 'var(--poison)', shape: '◆' },
   archived: { text: 'Archived', colour: 'var(--unjudged)', shape: '○' },
+  receiving: { text: 'Coming in', colour: 'var(--affected)', shape: '◔' },
+  expired: { text: 'Expired', colour: 'var(--unjudged)', shape: '○' },
   ingesting: { text: 'Reading files', colour: 'var(--affected)', shape: '◔' },
   ready: { text: 'Ready', colour: 'var(--clean)', shape: '●' },
   checking: { text: 'Checking', colour: 'var(--affected)', shape: '◔' },

@@ -2,7 +2,8 @@
 import { ActionIcon, Group, Progress, Stack, Text } from '@mantine/core'
 import { type DragEvent, useEffect, useRef, useState } from 'react'
 import type { Upload } from '@/client'
-import { bytes, percent } from '@/lib/format'
+import { bytes, duration, percent } from '@/lib/format'
+import { meter } from '@/lib/meter'
 import { startUpload, type UploadHandle, type UploadPurpose } from '@/lib/uploads'
 import { CrossIcon, PauseIcon, PlayIcon, UploadIcon } from './icons'
 import { ProblemPanel } from './states'
@@ -10,6 +11,8 @@ import { ProblemPanel } from './states'
 interface Transfer {
   file: File
   sent: number
+  /** Bytes a second, over the last seconds; null until that is known. */
+  speed: number | null
   state: 'sending' | 'paused' | 'finished' | 'failed'
   error?: Error
 }
@@ -37,10 +40,11 @@ export function UploadPanel({
   const update = (change: Partial<Transfer>) => setTransfer((t) => t && { ...t, ...change })
 
   const start = async (file: File) => {
-    setTransfer({ file, sent: 0, state: 'sending' })
+    const speed = meter()
+    setTransfer({ file, sent: 0, speed: null, state: 'sending' })
     try {
       handle.current = await startUpload(file, projectId, purpose, {
-        onProgress: (sent) => update({ sent }),
+        onProgress: (sent) => update({ sent, speed: speed(sent, performance.now()) }),
         onFinished: (upload) => {
           update({ sent: file.size, state: 'finished' })
           onFinished(upload, file)
@@ -113,6 +117,9 @@ export function UploadPanel({
             </Text>
             <Text size="xs" c="dimmed" className="mono">
               {bytes(transfer.sent)} of {bytes(transfer.file.size)} · {percent(transfer.sent / transfer.file.size, 0)}
+              {transfer.state === 'sending' && transfer.speed !== null && transfer.speed > 0
+                ? ` · ${bytes(transfer.speed)}/s · ${duration((transfer.file.size - transfer.sent) / transfer.speed)} left`
+                : ''}
             </Text>
             {busy && (
               <ActionIcon

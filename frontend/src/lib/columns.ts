@@ -1,20 +1,27 @@
 // Columns of scores as typed arrays: what the workbench filters, sorts and counts without asking the server.
 import type { Column, ScoreColumns } from '@/client'
 
-export type Values = Int32Array | Float32Array | Uint8Array
+export type Values = Int32Array | Float32Array | Uint16Array | Uint8Array
 export interface Columns {
   n: number
   [name: string]: Values | number
 }
 
-const views = { int32: Int32Array, float32: Float32Array, uint8: Uint8Array }
+const views = { int32: Int32Array, float32: Float32Array, uint16: Uint16Array, uint8: Uint8Array }
+
+function bytesOf(base64: string): Uint8Array<ArrayBuffer> {
+  // Browsers since 2025 decode by themselves, ten times as fast.
+  const native = (Uint8Array as { fromBase64?: (text: string) => Uint8Array<ArrayBuffer> }).fromBase64
+  if (native) return native.call(Uint8Array, base64)
+  const text = atob(base64)
+  const bytes = new Uint8Array(text.length)
+  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i)
+  return bytes
+}
 
 /** Little-endian values from base64. Every platform that browsers run on is little-endian. */
 export function decodeColumn(column: Column): Values {
-  const text = atob(column.data)
-  const bytes = new Uint8Array(text.length)
-  for (let i = 0; i < text.length; i++) bytes[i] = text.charCodeAt(i)
-  return new views[column.dtype](bytes.buffer)
+  return new views[column.dtype](bytesOf(column.data).buffer)
 }
 
 export interface DatasetColumns {
@@ -24,6 +31,17 @@ export interface DatasetColumns {
   split: Values
   converted: Values
   duplicate: Values
+  width: Values
+  height: Values
+}
+
+export interface PredictionColumns {
+  n: number
+  index: Values
+  label: Values
+  predicted: Values
+  confidence: Values
+  margin: Values
 }
 
 export interface CaseColumns {
@@ -58,7 +76,8 @@ export function decodeColumns<T extends { n: number }>(columns: ScoreColumns, na
   return decoded as T
 }
 
-export const DATASET_COLUMNS = ['index', 'label', 'split', 'converted', 'duplicate'] as const
+export const DATASET_COLUMNS = ['index', 'label', 'split', 'converted', 'duplicate', 'width', 'height'] as const
+export const PREDICTION_COLUMNS = ['index', 'label', 'predicted', 'confidence', 'margin'] as const
 export const CASE_COLUMNS = [
   'index',
   'label',
@@ -87,4 +106,17 @@ export function filterRows(n: number, passes: (row: number) => boolean): Int32Ar
   let count = 0
   for (let row = 0; row < n; row++) if (passes(row)) rows[count++] = row
   return rows.slice(0, count)
+}
+
+/** The row of an image in a rising column of indices; -1 where it is not there. */
+export function rowOf(indices: Values, index: number): number {
+  let low = 0
+  let high = indices.length - 1
+  while (low <= high) {
+    const middle = (low + high) >> 1
+    if (indices[middle] === index) return middle
+    if (indices[middle] < index) low = middle + 1
+    else high = middle - 1
+  }
+  return -1
 }

@@ -38,12 +38,23 @@ import {
   listSweepFlagged,
   listSweeps,
   listTokens,
+  listUploads,
   listVerdicts,
+  predictionColumns,
   previewRemoval,
   scoreColumns,
+  uploadStorage,
 } from '@/client'
 import { body } from './api'
-import { CASE_COLUMNS, type CaseColumns, DATASET_COLUMNS, type DatasetColumns, decodeColumns } from './columns'
+import {
+  CASE_COLUMNS,
+  type CaseColumns,
+  DATASET_COLUMNS,
+  type DatasetColumns,
+  decodeColumns,
+  PREDICTION_COLUMNS,
+  type PredictionColumns,
+} from './columns'
 import { everything, nextPage, together } from './pages'
 
 const immutable = { staleTime: Number.POSITIVE_INFINITY } as const
@@ -91,6 +102,27 @@ export const q = {
       queryKey: ['predictions', id, label, predicted],
       queryFn: () => body(listPredictions({ path: { model_id: id }, query: { label, predicted, limit: 200 } })),
       ...immutable,
+    }),
+  predictionColumns: (id: string) =>
+    queryOptions({
+      queryKey: ['prediction-columns', id],
+      queryFn: async () =>
+        decodeColumns<PredictionColumns>(await body(predictionColumns({ path: { model_id: id } })), PREDICTION_COLUMNS),
+      ...immutable,
+    }),
+  uploads: (projectId: string) =>
+    infiniteQueryOptions({
+      queryKey: ['uploads', projectId],
+      queryFn: ({ pageParam }) =>
+        body(listUploads({ path: { project_id: projectId }, query: { limit: 50, cursor: pageParam } })),
+      initialPageParam: undefined as string | undefined,
+      getNextPageParam: nextPage,
+      select: together,
+    }),
+  uploadStorage: (projectId: string) =>
+    queryOptions({
+      queryKey: ['uploads', projectId, 'storage'],
+      queryFn: () => body(uploadStorage({ path: { project_id: projectId } })),
     }),
   cases: (projectId: string) =>
     queryOptions({

@@ -75,7 +75,8 @@ export async function startUpload(
   remember(fingerprint, upload.id)
   const tus = new TusUpload(file, {
     uploadUrl: new URL(upload.location, window.location.href).href,
-    chunkSize: 8 * 1024 * 1024,
+    // The server keeps what came of a request that breaks off, so a request may be long.
+    chunkSize: 64 * 1024 * 1024,
     retryDelays: [0, 1000, 3000, 5000, 10_000],
     storeFingerprintForResuming: false,
     onProgress: watcher.onProgress,

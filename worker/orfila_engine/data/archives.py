@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
+from typing import IO
 
 import pyarrow as pa
 
@@ -24,6 +25,7 @@ MAX_TOTAL_BYTES = 500 * 2**30
 MAX_RATIO = 200
 MAX_DEPTH = 8
 _RATIO_FLOOR = 2**20
+_PIECE = 2**20
 _ZSTD = b"\x28\xb5\x2f\xfd"
 _FIRST = 64
 """A kind of archive is recognised by its first entries; a large tar must not be unpacked to find out."""
@@ -41,6 +43,16 @@ class Entry:
 
     name: str
     data: bytes
+
+
+@dataclass(frozen=True)
+class OpenEntry:
+    """One regular file that is not read yet."""
+
+    name: str
+    size: int
+    file: IO[bytes]
+    """At its start; usable until the next entry is asked for."""
 
 
 def safe_name(raw: str) -> str:
@@ -95,6 +107,34 @@ def read_entries(source: Path, *, max_entry_bytes: int = MAX_ENTRY_BYTES) -> Ite
     max_entry_bytes: the largest file that is accepted; the default is ample for a picture.
     Raises DataError when the source is neither, or on the first entry that breaks a rule of this module.
     """
+    with _telling(source):
+        for entry in _entries(source, max_entry_bytes):
+            data = entry.file.read(entry.size + 1)
+            if len(data) != entry.size:
+                raise DataError(f"{entry.name!r} is not as large as the archive says; pack it again")
+            yield Entry(entry.name, data)
+
+
+def copy_entries(source: Path, folder: Path, suffix: str, *, max_entry_bytes: int) -> Iterator[tuple[str, Path]]:
+    """Files whose name ends in `suffix`, copied piece by piece into a folder under names of our own: (name, copy).
+
+    Raises DataError as `read_entries` does.
+    """
+    with _telling(source):
+        for number, entry in enumerate(_entries(source, max_entry_bytes)):
+            if not entry.name.lower().endswith(suffix):
+                continue
+            path, left = folder / f"{number:06d}{suffix}", entry.size
+            with path.open("wb") as copy:
+                while left > 0 and (piece := entry.file.read(min(_PIECE, left))):
+                    copy.write(piece)
+                    left -= len(piece)
+            if left > 0 or entry.file.read(1):
+                raise DataError(f"{entry.name!r} is not as large as the archive says; pack it again")
+            yield entry.name, path
+
+
+def _entries(source: Path, max_entry_bytes: int) -> Iterator[OpenEntry]:
     if source.is_dir():
         yield from _directory(source, max_entry_bytes)
     elif not source.is_file():
@@ -105,6 +145,20 @@ def read_entries(source: Path, *, max_entry_bytes: int = MAX_ENTRY_BYTES) -> Ite
         yield from _tar(source, max_entry_bytes)
     else:
         raise DataError(f"{source.name} is neither a zip nor a tar archive; pack the class folders into one of them")
+
+
+@contextmanager
+def _telling(source: Path) -> Iterator[None]:
+    """Turns what the libraries raise for damaged archives into a sentence."""
+    try:
+        yield
+    # zipfile raises NotImplementedError for a compression that it does not know.
+    except (zipfile.BadZipFile, tarfile.TarError, NotImplementedError, EOFError, OSError) as error:
+        raise DataError(f"{source.name} is damaged or uses an unknown compression ({error}); pack it again") from error
+    except Exception as error:
+        if type(error).__module__ in ("zlib", "_lzma", "_bz2"):
+            raise DataError(f"{source.name} is damaged ({error}); pack it again") from error
+        raise
 
 
 def first_names(source: Path) -> list[str]:
@@ -124,49 +178,40 @@ def first_names(source: Path) -> list[str]:
     return []
 
 
-def _directory(root: Path, max_entry_bytes: int) -> Iterator[Entry]:
+def _directory(root: Path, max_entry_bytes: int) -> Iterator[OpenEntry]:
     budget = _Budget(MAX_TOTAL_BYTES, max_entry_bytes)
     for folder, folders, files in os.walk(root):
         folders.sort()
-        for file in sorted(files):
-            path = Path(folder) / file
+        for file_name in sorted(files):
+            path = Path(folder) / file_name
             name = safe_name(path.relative_to(root).as_posix())
             if path.is_symlink() or not path.is_file():
                 raise DataError(f"{name!r} is a link or a device; copy the picture itself into the folder")
-            budget.admit(name, path.stat().st_size)
-            yield Entry(name, path.read_bytes())
+            size = path.stat().st_size
+            budget.admit(name, size)
+            with path.open("rb") as file:
+                yield OpenEntry(name, size, file)
 
 
-def _zip(source: Path, max_entry_bytes: int) -> Iterator[Entry]:
-    try:
-        with zipfile.ZipFile(source) as archive:
-            infos = archive.infolist()
-            if len(infos) > MAX_ENTRIES:
-                raise DataError(f"the archive holds more than {MAX_ENTRIES:,} files; split it")
-            _refuse_overlap(infos)
-            budget = _Budget(source.stat().st_size, max_entry_bytes)
-            for info in infos:
-                name = safe_name(info.filename)
-                mode = info.external_attr >> 16
-                if info.is_dir():
-                    continue
-                if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
-                    raise DataError(f"{name!r} is a link or a device; the archive may hold regular files only")
-                if info.flag_bits & 0x1:
-                    raise DataError(f"{name!r} is encrypted; pack the archive without a password")
-                budget.admit(name, info.file_size)
-                with archive.open(info) as file:
-                    data = file.read(info.file_size + 1)
-                if len(data) != info.file_size:
-                    raise DataError(f"{name!r} is not as large as the archive says; pack it again")
-                yield Entry(name, data)
-    # zipfile raises NotImplementedError for a compression that it does not know.
-    except (zipfile.BadZipFile, NotImplementedError, EOFError, OSError) as error:
-        raise DataError(f"{source.name} is damaged or uses an unknown compression ({error}); pack it again") from error
-    except Exception as error:
-        if type(error).__module__ in ("zlib", "_lzma", "_bz2"):
-            raise DataError(f"{source.name} is damaged ({error}); pack it again") from error
-        raise
+def _zip(source: Path, max_entry_bytes: int) -> Iterator[OpenEntry]:
+    with zipfile.ZipFile(source) as archive:
+        infos = archive.infolist()
+        if len(infos) > MAX_ENTRIES:
+            raise DataError(f"the archive holds more than {MAX_ENTRIES:,} files; split it")
+        _refuse_overlap(infos)
+        budget = _Budget(source.stat().st_size, max_entry_bytes)
+        for info in infos:
+            name = safe_name(info.filename)
+            mode = info.external_attr >> 16
+            if info.is_dir():
+                continue
+            if mode and stat.S_IFMT(mode) not in (0, stat.S_IFREG):
+                raise DataError(f"{name!r} is a link or a device; the archive may hold regular files only")
+            if info.flag_bits & 0x1:
+                raise DataError(f"{name!r} is encrypted; pack the archive without a password")
+            budget.admit(name, info.file_size)
+            with archive.open(info) as file:
+                yield OpenEntry(name, info.file_size, file)
 
 
 def _refuse_overlap(infos: list[zipfile.ZipInfo]) -> None:
@@ -205,19 +250,16 @@ def _opened_tar(source: Path) -> Iterator[tarfile.TarFile]:
         yield archive
 
 
-def _tar(source: Path, max_entry_bytes: int) -> Iterator[Entry]:
-    try:
-        with _opened_tar(source) as archive:
-            budget = _Budget(source.stat().st_size, max_entry_bytes)
-            for member in archive:
-                name = safe_name(member.name)
-                if member.isdir():
-                    continue
-                if not member.isreg():
-                    raise DataError(f"{name!r} is a link or a device; the archive may hold regular files only")
-                budget.admit(name, member.size)
-                file = archive.extractfile(member)
-                assert file is not None  # only for members that are no regular files
-                yield Entry(name, file.read(member.size))
-    except (tarfile.TarError, EOFError, OSError) as error:
-        raise DataError(f"{source.name} is damaged ({error}); pack it again") from error
+def _tar(source: Path, max_entry_bytes: int) -> Iterator[OpenEntry]:
+    with _opened_tar(source) as archive:
+        budget = _Budget(source.stat().st_size, max_entry_bytes)
+        for member in archive:
+            name = safe_name(member.name)
+            if member.isdir():
+                continue
+            if not member.isreg():
+                raise DataError(f"{name!r} is a link or a device; the archive may hold regular files only")
+            budget.admit(name, member.size)
+            file = archive.extractfile(member)
+            assert file is not None  # only for members that are no regular files
+            yield OpenEntry(name, member.size, file)

@@ -18,7 +18,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from orfila_engine.data.archives import MAX_ENTRIES, MAX_ENTRY_BYTES, MAX_RATIO, DataError, read_entries
+from orfila_engine.data.archives import MAX_ENTRIES, MAX_ENTRY_BYTES, MAX_RATIO, DataError, copy_entries
 from orfila_engine.data.sources import Picture, Source, Split, Unused, split_of
 
 SUFFIX = ".parquet"
@@ -108,13 +108,8 @@ def _files(path: Path) -> Iterator[list[_File]]:
         yield [_File(path, path.name, None)]
         return
     with tempfile.TemporaryDirectory(prefix="orfila-parquet-") as scratch:
-        files = []
-        for number, entry in enumerate(read_entries(path, max_entry_bytes=_MAX_FILE_BYTES)):
-            if not entry.name.lower().endswith(SUFFIX):
-                continue
-            copy = Path(scratch) / f"{number:06d}{SUFFIX}"
-            copy.write_bytes(entry.data)
-            files.append(_File(copy, entry.name, _split(entry.name)))
+        copies = copy_entries(path, Path(scratch), SUFFIX, max_entry_bytes=_MAX_FILE_BYTES)
+        files = [_File(copy, name, _split(name)) for name, copy in copies]
         yield sorted(files, key=lambda file: file.name)
 
 

@@ -31,7 +31,16 @@ function Twins({ dataset, twins }: { dataset: Dataset; twins: number[] }) {
   )
 }
 
-export function ImageDetails({ dataset, index }: { dataset: Dataset; index: number }) {
+export function ImageDetails({
+  dataset,
+  index,
+  predicted = -1,
+}: {
+  dataset: Dataset
+  index: number
+  /** What the chosen model says of it; -1 where that is not known. */
+  predicted?: number
+}) {
   const query = useQuery(q.image(dataset.id, index))
   return (
     <section className="panel" aria-label={`Image ${index}`}>
@@ -52,6 +61,7 @@ export function ImageDetails({ dataset, index }: { dataset: Dataset; index: numb
                   </span>,
                 ],
                 ['Class', image.label_name],
+                ...(predicted >= 0 ? [['Model says', dataset.classes[predicted]] as [string, ReactNode]] : []),
                 ['Split', image.split === 'train' ? 'training' : 'test'],
                 [
                   'File',

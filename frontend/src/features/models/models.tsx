@@ -1,5 +1,5 @@
 // The models of a project, and the way in: drop a safetensors file, say which data set it was trained on.
-import { Autocomplete, Button, Group, JsonInput, Select, Stack, TextInput } from '@mantine/core'
+import { Autocomplete, Button, FileButton, Group, JsonInput, Select, Stack, TextInput } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useNavigate, useParams } from '@tanstack/react-router'
 import { useState } from 'react'
@@ -95,6 +95,17 @@ function CardForm({
       </Group>
       <details>
         <summary>Or the whole card as JSON</summary>
+        <FileButton
+          accept="application/json,.json"
+          onChange={(file) => void file?.text().then((json) => onChange({ ...fields, json }))}
+          inputProps={{ 'aria-label': 'Model card as a JSON file' }}
+        >
+          {(props) => (
+            <Button size="xs" variant="default" mt={8} {...props}>
+              Choose a JSON file
+            </Button>
+          )}
+        </FileButton>
         <JsonInput
           aria-label="Model card as JSON"
           mt={8}

@@ -1,0 +1,100 @@
+"""The whole product in its own processes, as `orfila up` starts it, for pieces that measure it from outside."""
+
+from __future__ import annotations
+
+import os
+import re
+import socket
+import subprocess
+import sys
+import threading
+import time
+from pathlib import Path
+
+import psutil
+
+_LINK = re.compile(r"http://\S+/signin#code=\S+")
+
+
+class Product:
+    """`orfila up` on a folder, and the most memory that its API has taken."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._most = 0.0
+        self._stop = threading.Event()
+
+    def __enter__(self) -> Product:
+        self._folder.mkdir(parents=True)
+        port = _free_port()
+        self.address = f"http://127.0.0.1:{port}"
+        environment = {k: v for k, v in os.environ.items() if not k.startswith("ORFILA_")}
+        environment |= {"ORFILA_DATA_DIR": str(self._folder), "ORFILA_PORT": str(port), "PYTHONUNBUFFERED": "1"}
+        self._environment = environment
+        log = self._folder.parent / "up.log"
+        with log.open("wb") as file:
+            command = [sys.executable, "-m", "orfila", "up"]
+            self._process = subprocess.Popen(command, env=environment, stdout=file, stderr=subprocess.STDOUT)
+        while not (found := _LINK.search(log.read_text())):
+            if self._process.poll() is not None:
+                raise RuntimeError(f"the product did not start: {log.read_text()[-2000:]}")
+            time.sleep(0.2)
+        self.link = found[0]
+        self._watcher = threading.Thread(target=self._watch)
+        self._watcher.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._process.terminate()
+        self._process.wait(60)
+
+    def another_link(self) -> str:
+        """A new one-time sign-in link."""
+        command = [sys.executable, "-m", "orfila", "user", "link"]
+        printed = subprocess.run(command, env=self._environment, capture_output=True, text=True, check=True).stdout
+        link = _LINK.search(printed)
+        if link is None:
+            raise RuntimeError(f"no link was printed: {printed}")
+        return link[0]
+
+    def kill_api(self) -> None:
+        """As a crash would."""
+        for process in self._api():
+            process.kill()
+
+    def stop_watching(self) -> float:
+        """The most megabytes that the API has had."""
+        self._stop.set()
+        self._watcher.join()
+        return self._most
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.2):
+            self._most = max([self._most, *(megabytes(process) for process in self._api())])
+
+    def _api(self) -> list[psutil.Process]:
+        children = psutil.Process(self._process.pid).children(recursive=True)
+        return [child for child in children if "api" in _command(child)]
+
+
+def _command(process: psutil.Process) -> list[str]:
+    try:
+        words: list[str] = process.cmdline()
+    except psutil.Error:
+        return []
+    return words
+
+
+def megabytes(process: psutil.Process) -> float:
+    """Resident memory of a process; 0 when it is gone."""
+    try:
+        return float(process.memory_info().rss) / 2**20
+    except psutil.Error:
+        return 0.0
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
