@@ -43,6 +43,7 @@ from orfila.projects.schemas import Project, ProjectCreate
 from orfila.remedies.schemas import Method, Remedy, RemedyCreate, RemovalPreview, RemovalSet
 from orfila.review.schemas import ReviewProgress, VerdictItem, VerdictsPost, VerdictsPosted, VerdictValue
 from orfila.storage.base import hash_file
+from orfila.storage.sniff import HEAD_BYTES, is_torch_file
 from orfila.sweeps.schemas import Sweep, SweepCreate
 from orfila.uploads.schemas import Upload, UploadCreate, UploadPurpose
 
@@ -169,6 +170,14 @@ class Client:
         """Give an upload up, or the reservation of a finished one; what was made of it stays."""
         self._send("DELETE", f"/api/v1/uploads/{upload_id}")
 
+    def convert_upload(self, upload_id: str, on_progress: OnProgress | None = None) -> Upload:
+        """The safetensors upload that the server makes of a PyTorch file. Raises JobFailed for what is no state dict,
+        ApiError (403) where conversion is switched off.
+        """
+        made = Upload.model_validate_json(self._send("POST", f"/api/v1/uploads/{upload_id}/conversion").content)
+        self._wait_for(made.job_id, on_progress)
+        return self._get(f"/uploads/{made.id}", Upload)
+
     def download(self, address: str, target: Path) -> Path:
         """Save what an address of the API answers, e.g. `/api/v1/cases/ID/flagged.csv`; no half file is left."""
         part = target.with_name(target.name + ".part")
@@ -236,8 +245,14 @@ class Client:
         card: ModelCard | None = None,
         on_progress: OnProgress | None = None,
     ) -> ClassifierModel:
-        """Upload safetensors weights and wait for the check on the data set. Raises JobFailed when they do not fit."""
+        """Upload weights and wait for the check on the data set. Raises JobFailed when they do not fit.
+
+        Safetensors; a state dict of torch.save (.pt) is converted on the server, if that is allowed there.
+        """
         upload = self.upload(project_id, weights, "model", on_progress)
+        with weights.open("rb") as file:
+            if is_torch_file(file.read(HEAD_BYTES)):
+                upload = self.convert_upload(upload.id, on_progress)
         body = ModelCreate(upload_id=upload.id, name=name or weights.stem, dataset_id=dataset_id, card=card)
         model = self._create(f"/projects/{project_id}/models", body, ClassifierModel)
         self._wait_for(model.job_id, on_progress)

@@ -25,6 +25,7 @@ from orfila.indexes import service as indexes
 from orfila.indexes.models import FingerprintIndex
 from orfila.jobs.contracts import (
     CompareResult,
+    ConversionResult,
     DrillResult,
     IndexResult,
     IngestResult,
@@ -44,6 +45,8 @@ from orfila.runs import Run
 from orfila.storage import BlobStore
 from orfila.sweeps import service as sweeps
 from orfila.sweeps.models import Sweep
+from orfila.uploads import conversion
+from orfila.uploads.models import Upload
 
 CANCELLED = "It was cancelled; run its job again, or start over."
 
@@ -80,6 +83,20 @@ class _Ingest(Outcome):
         if dataset is None:
             raise NotFound("The data set of this job was deleted; make it again from its upload.")
         datasets.ingest_retried(session, dataset)
+
+
+class _Conversion(Outcome):
+    def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
+        conversion.converted(session, session.get_one(Upload, job.subject_id), ConversionResult.model_validate(result))
+
+    def failed(self, session: Session, job: Job, sentence: str) -> None:
+        conversion.failed(session, session.get_one(Upload, job.subject_id), sentence)
+
+    def restarted(self, session: Session, job: Job) -> None:
+        upload = session.get(Upload, job.subject_id)
+        if upload is None:
+            raise NotFound("The upload of this job was deleted; convert the file again.")
+        conversion.retried(session, upload)
 
 
 class _ModelCheck(Outcome):
@@ -193,6 +210,7 @@ class _Compare(_Run):
 
 OUTCOMES: dict[str, Outcome] = {
     "ingest": _Ingest(),
+    "conversion": _Conversion(),
     "model_check": _ModelCheck(),
     "index": _Index(),
     "investigate": _Investigate(),

@@ -36,6 +36,9 @@ class Settings(BaseSettings):
     project_quota_bytes: int = Field(100 * 2**30, description="Bytes of uploads that a project may reserve.")
     min_free_bytes: int = Field(512 * 2**20, description="Free disk space that an upload must leave.")
     upload_expiry_hours: int = Field(72, description="Unfinished uploads are removed after this.")
+    convert_torch_files: bool = Field(
+        False, description="Accept .pt and .pth files of torch.save, and convert them in a sandbox."
+    )
     session_hours: int = Field(24 * 7, description="A sign-in lasts this long.")
     lease_seconds: float = Field(20.0, gt=0, description="A worker that is silent for this long loses its shard.")
     stall_seconds: float = Field(900.0, gt=0, description="A shard without progress for this long is taken back.")

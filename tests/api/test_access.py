@@ -110,6 +110,7 @@ def test_a_viewer_changes_nothing(site):
         ("POST", "/api/v1/projects/{project_id}/uploads"): {"filename": "a", "size": 1, "purpose": "image"},
         ("POST", "/api/v1/projects/{project_id}/uploads/file"): b"x",
         ("PATCH", "/api/v1/uploads/{upload_id}"): b"x",
+        ("POST", "/api/v1/uploads/{upload_id}/conversion"): None,
         ("DELETE", "/api/v1/uploads/{upload_id}"): None,
         ("POST", "/api/v1/projects/{project_id}/datasets"): {"upload_id": upload, "name": "x"},
         ("PATCH", "/api/v1/datasets/{dataset_id}"): {"preserved": True},

@@ -22,6 +22,7 @@ from orfila.app import create_app
 from orfila.db import now
 from orfila.errors import Conflict, Locked
 from orfila.identity.service import local_subject
+from orfila.jobs.contracts import ConversionResult
 from orfila.uploads import service, transfer
 from orfila.uploads.models import Upload
 from orfila.uploads.schemas import UploadCreate
@@ -247,6 +248,39 @@ def test_unsafe_models_are_refused_with_the_way_out(site, kind):
     assert "save_file(model.state_dict()" in answer.json()["detail"]
     assert site.client.head(upload["location"]).status_code == 404, "nothing of it is kept"
     assert not any((site.settings.data_dir / "uploads").iterdir())
+
+
+def test_a_pytorch_file_becomes_another_upload_where_that_is_allowed(tmp_path):
+    site = Site(tmp_path, convert_torch_files=True)
+    source = site.upload(torch_zip(), "net.pt", "model")
+    assert site.get(f"/uploads/{source}/card", 422)["code"] == "torch_file"
+    made = site.post(f"/uploads/{source}/conversion", None)
+    assert (made["state"], made["filename"]) == ("converting", "net.safetensors")
+    assert made["converted_from"] == hashlib.sha256(torch_zip()).hexdigest()
+    assert site.get(f"/uploads/{made['id']}/card", 422)["code"] == "upload_unconverted"
+    assert site.client.delete(made["location"]).status_code == 409
+    site.fail(made["job_id"], "It holds something else.")
+    failed = site.get(f"/uploads/{made['id']}")
+    assert (failed["state"], failed["error"]) == ("failed", "It holds something else.")
+    assert "It holds something else." in site.get(f"/uploads/{made['id']}/card", 422)["detail"]
+    site.post(f"/jobs/{made['job_id']}/retry", None, 200)
+    assert site.get(f"/uploads/{made['id']}")["state"] == "converting"
+    weights = safetensors(card())
+    result = ConversionResult(weights=site.store.put_bytes(weights), size=len(weights))
+    site.finish(made["job_id"], result)
+    finished = site.get(f"/uploads/{made['id']}")
+    assert (finished["state"], finished["sha256"], finished["size"]) == ("finished", result.weights, len(weights))
+    assert site.get(f"/uploads/{made['id']}/card")["card"]["architecture"] == "resnet-nano"
+    site.post(f"/uploads/{made['id']}/conversion", None, 422)
+
+
+def test_no_pytorch_file_is_converted_unless_somebody_switched_it_on(site, tmp_path):
+    upload = reserve(site, torch_zip(), "model", "net.pt")
+    refused = patch(site, upload, 0, torch_zip())
+    assert refused.status_code == 415
+    assert "ORFILA_CONVERT_TORCH_FILES" in refused.json()["detail"]
+    other = site.upload(safetensors(card()), "net.safetensors", "model")
+    assert site.post(f"/uploads/{other}/conversion", None, 403)["code"] == "conversion_off"
 
 
 def test_a_refusal_comes_with_the_first_bytes(site):

@@ -30,9 +30,8 @@ ATTEMPTS = {
 @pytest.mark.parametrize("name", ATTEMPTS)
 def test_what_pictures_do_not_need_is_not_possible(name: str, tmp_path: Path) -> None:
     canary = tmp_path / CANARY
-    code = (
-        "import sys; from orfila_worker import sandbox; sandbox._limit(); sys.addaudithook(sandbox._watch); "
-        + ATTEMPTS[name].format(canary=canary)
+    code = "from orfila_worker import sandbox; sandbox.confine(); sandbox.watch(); " + ATTEMPTS[name].format(
+        canary=canary
     )
     ended = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True, timeout=60)
     assert ended.returncode != 0

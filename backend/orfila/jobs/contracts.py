@@ -47,6 +47,21 @@ class IngestResult(Contract):
     seconds: float
 
 
+class ConversionSpec(Contract):
+    """Make a safetensors file of a PyTorch file."""
+
+    upload_id: str
+    weights: str = Field(description="SHA-256 of the PyTorch file.")
+    size: int = Field(description="Its bytes.")
+
+
+class ConversionResult(Contract):
+    """The safetensors file: its SHA-256 and bytes."""
+
+    weights: str
+    size: int
+
+
 class ModelCheckSpec(Contract):
     """Load a model and predict the data set."""
 

@@ -6,8 +6,10 @@ from pydantic import Field
 
 from orfila.schema_base import Response, Timestamp
 
-JobKind = Literal["ingest", "model_check", "index", "investigate", "refit", "remedy", "drill", "sweep", "compare"]
-SubjectKind = Literal["dataset", "model", "case", "remedy", "drill", "sweep"]
+JobKind = Literal[
+    "ingest", "conversion", "model_check", "index", "investigate", "refit", "remedy", "drill", "sweep", "compare"
+]
+SubjectKind = Literal["upload", "dataset", "model", "case", "remedy", "drill", "sweep"]
 JobState = Literal["waiting", "queued", "running", "cancelling", "succeeded", "failed", "cancelled"]
 LogLevel = Literal["info", "warning", "error"]
 ShardState = Literal["blocked", "queued", "running", "succeeded", "failed", "cancelled"]

@@ -25,6 +25,7 @@ from orfila.schema_base import Page
 
 QUEUES: dict[str, str] = {
     "ingest": "ingest",
+    "conversion": "ingest",
     "model_check": "cpu",
     "index": "gpu",
     "investigate": "interactive",

@@ -28,6 +28,7 @@ from orfila.projects.listing import page_of
 from orfila.projects.schemas import Amendment
 from orfila.schema_base import Page
 from orfila.storage import BlobStore
+from orfila.uploads import conversion
 from orfila.uploads import service as uploads
 
 
@@ -61,6 +62,7 @@ def guess(session: Session, subject: Subject, store: BlobStore, upload_id: str) 
     upload = uploads.find(session, subject, upload_id)
     upload = uploads.finished(session, subject, upload.project_id, upload_id, "model")
     assert upload.sha256 is not None, "finished uploads have a digest"
+    conversion.require_converted(store, upload)
     with store.open(upload.sha256) as file:
         return guessing.guess(file, upload.size)
 
@@ -78,6 +80,7 @@ def create(
     if dataset.project_id != project_id:
         raise Unprocessable("The data set belongs to another project; choose one of this project.")
     assert upload.sha256 is not None, "finished uploads have a digest"
+    conversion.require_converted(store, upload)
     with store.open(upload.sha256) as file:
         metadata = weights.read_metadata(file, upload.size)
     card = body.card or weights.card_of(metadata)

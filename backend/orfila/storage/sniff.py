@@ -18,22 +18,33 @@ HOW_TO_EXPORT = (
     "Export safetensors instead: `from safetensors.torch import save_file; "
     'save_file(model.state_dict(), "model.safetensors")`.'
 )
+_CONVERSION = (
+    " Whoever runs this server can also have state dicts converted in a sandbox (ORFILA_CONVERT_TORCH_FILES=true)."
+)
 _HOW_TO_PACK = (
     "Pack one folder for each class into a .zip, .tar, .tar.gz or .tar.zst and upload that, or a .npz or .parquet file."
 )
 
-_DATASETS = (b"PK\x03\x04", b"PK\x05\x06", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1")
+_ZIP = b"PK\x03\x04"
+_DATASETS = (_ZIP, b"PK\x05\x06", b"\x1f\x8b", b"\x28\xb5\x2f\xfd", b"PAR1")
 """zip (NPZ is one), gzip and Zstandard (of a tar), Parquet."""
 _IMAGES = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF87a", b"GIF89a")
 
 
-def check(head: bytes, size: int, purpose: Purpose) -> None:
+def check(head: bytes, size: int, purpose: Purpose, *, torch_files: bool = False) -> None:
     """Refuse a file that is not of a kind that its purpose accepts.
 
-    head: the first HEAD_BYTES bytes, or all of a shorter file. size: bytes of the whole file.
-    Raises UnsupportedContent (415) with what to upload instead.
+    head: the first HEAD_BYTES bytes, or all of a shorter file. size: bytes of the whole file. torch_files: whether a
+    model may be a zip of torch.save, to be converted. Raises UnsupportedContent (415) with what to upload instead.
     """
+    if purpose == "model" and torch_files and is_torch_file(head):
+        return
     {"dataset": _check_dataset, "model": _check_model, "image": _check_image}[purpose](head, size)
+
+
+def is_torch_file(head: bytes) -> bool:
+    """Whether a model's file may be one of torch.save (which has written zip files since PyTorch 1.6)."""
+    return head.startswith(_ZIP)
 
 
 def _check_dataset(head: bytes, size: int) -> None:
@@ -44,8 +55,9 @@ def _check_dataset(head: bytes, size: int) -> None:
 
 def _check_model(head: bytes, size: int) -> None:
     if kind := _forbidden_model(head):
+        other_way = _CONVERSION if is_torch_file(head) else ""
         raise UnsupportedContent(
-            f"This is {kind}, which can run code when it is opened. {HOW_TO_EXPORT}", code="unsafe_model"
+            f"This is {kind}, which can run code when it is opened. {HOW_TO_EXPORT}{other_way}", code="unsafe_model"
         )
     if len(head) >= 10:
         (length,) = struct.unpack("<Q", head[:8])

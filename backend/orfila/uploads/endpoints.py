@@ -20,7 +20,7 @@ from orfila.errors import BadRequest, PreconditionFailed, UnsupportedContent
 from orfila.identity.subject import Subject
 from orfila.schema_base import Page
 from orfila.settings import Settings
-from orfila.uploads import schemas, service, transfer
+from orfila.uploads import conversion, schemas, service, transfer
 from orfila.uploads.models import Upload
 from orfila.web.dependencies import Cursor, DatabaseDep, Limit, SessionDep, SettingsDep, StoreDep, SubjectDep
 
@@ -247,6 +247,14 @@ async def append_upload(
         database, store, settings, subject, upload_id, upload_offset, checksum, request.stream()
     )
     response.headers.update({"Tus-Resumable": TUS_VERSION, "Upload-Offset": str(offset)})
+
+
+@router.post("/uploads/{upload_id}/conversion", status_code=201)
+def convert_upload(
+    upload_id: str, session: SessionDep, subject: SubjectDep, settings: SettingsDep, store: StoreDep
+) -> schemas.Upload:
+    """Convert a PyTorch file (a state dict in a zip of torch.save) into a new upload, in a sandbox. Off by default."""
+    return conversion.convert(session, subject, settings, store, upload_id)
 
 
 @router.delete("/uploads/{upload_id}", status_code=204)

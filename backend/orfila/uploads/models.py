@@ -25,6 +25,11 @@ class Upload(Owned, Base):
     sha256: Mapped[str | None] = mapped_column(String(64))
     created_at: Mapped[datetime] = mapped_column(default=now)
     expires_at: Mapped[datetime]
+    job_id: Mapped[str | None] = mapped_column(String(32))
+    """The conversion that makes it of another upload."""
+    error: Mapped[str | None]
+    converted_from: Mapped[str | None] = mapped_column(String(64))
+    """SHA-256 of the file that it was converted from."""
     part: Mapped[str] = mapped_column(String(32), default=new_id)
     """Name of the file that holds the bytes. Whoever takes over from a silent writer gets a file of its own."""
     writer: Mapped[str | None] = mapped_column(String(32))

@@ -7,7 +7,7 @@ from pydantic import Field
 from orfila.schema_base import Request, Response, Sha256, Timestamp
 
 UploadPurpose = Literal["dataset", "model", "image"]
-UploadState = Literal["receiving", "finished", "expired"]
+UploadState = Literal["receiving", "converting", "finished", "failed", "expired"]
 
 
 class UploadCreate(Request):
@@ -29,6 +29,9 @@ class Upload(Response):
     offset: int
     state: UploadState
     sha256: Sha256 | None = Field(description="Known once the upload is finished.")
+    job_id: str | None = Field(description="The job that converts another upload into this one.")
+    error: str | None = Field(description="Why the conversion failed.")
+    converted_from: Sha256 | None = Field(description="Digest of the file that this one was converted from.")
     location: str = Field(description="Relative address for tus HEAD and PATCH.")
     created_at: Timestamp
     expires_at: Timestamp

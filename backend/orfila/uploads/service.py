@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from orfila import crash
 from orfila.audit.service import record
 from orfila.db import Database, now
-from orfila.errors import NoSpace, NotFound, TooLarge, Unprocessable, UnsupportedContent
+from orfila.errors import Conflict, NoSpace, NotFound, TooLarge, Unprocessable, UnsupportedContent
 from orfila.events import publish
 from orfila.identity.subject import Subject
 from orfila.projects.access import Permission, require, require_of
@@ -97,6 +97,9 @@ def finished(
     upload = find(session, subject, upload_id)
     if upload.project_id != project_id:
         raise NotFound("There is no such upload in this project.")
+    if upload.state in ("converting", "failed"):
+        what = f"could not be converted: {upload.error}" if upload.error else "is still being converted; wait for it."
+        raise Unprocessable(f"The upload {what}", code="upload_unconverted")
     if upload.state != "finished" or upload.sha256 is None:
         raise Unprocessable(
             f"The upload has {upload.offset:,} of {upload.size:,} bytes; finish it first.", code="upload_unfinished"
@@ -119,7 +122,7 @@ def complete(database: Database, store: BlobStore, settings: Settings, upload_id
     with path.open("rb") as file:
         head = file.read(sniff.HEAD_BYTES)
     try:
-        sniff.check(head, upload.size, upload.purpose)
+        sniff.check(head, upload.size, upload.purpose, torch_files=settings.convert_torch_files)
     except UnsupportedContent:
         drop(database, settings, upload_id)
         raise
@@ -139,6 +142,8 @@ def complete(database: Database, store: BlobStore, settings: Settings, upload_id
 def delete(session: Session, subject: Subject, settings: Settings, upload_id: str) -> None:
     """Give an upload up. What was made of a finished one stays."""
     upload = find(session, subject, upload_id, "write")
+    if upload.state == "converting":
+        raise Conflict("A job is converting it; wait for it, or cancel it first.", code="upload_converting")
     shutil.rmtree(part_path(settings, upload).parent, ignore_errors=True)
     record(
         session, subject.name, "upload.deleted", "upload", upload.id, upload.project_id, {"filename": upload.filename}

@@ -159,7 +159,7 @@ async def append(
     writer = await to_thread.run_sync(_claim, database, settings, subject, upload_id, offset, checksum)
     refused = False
     try:
-        await _receive(writer, stream)
+        await _receive(writer, stream, settings.convert_torch_files)
     except UnsupportedContent:
         refused = True
         raise
@@ -175,8 +175,8 @@ async def append(
 class _Intake:
     """Two buffers: one fills with what comes in while the other is written by a thread."""
 
-    def __init__(self, writer: _Writer) -> None:
-        self._writer = writer
+    def __init__(self, writer: _Writer, torch_files: bool) -> None:
+        self._writer, self._torch_files = writer, torch_files
         self._filling, self._spare, self._filled = bytearray(WRITE_BYTES), bytearray(WRITE_BYTES), 0
         self._writing: Task[None] | None = None
         self._came = writer.position
@@ -195,7 +195,8 @@ class _Intake:
             self._filled += len(part)
             rest = rest[len(part) :]
             if not self._sniffed and self._filled >= min(sniff.HEAD_BYTES, size):
-                sniff.check(bytes(self._filling[: sniff.HEAD_BYTES]), size, self._writer.upload.purpose)
+                head, purpose = bytes(self._filling[: sniff.HEAD_BYTES]), self._writer.upload.purpose
+                sniff.check(head, size, purpose, torch_files=self._torch_files)
                 self._sniffed = True
             if self._filled == len(self._filling):
                 await self._hand_over()
@@ -220,8 +221,8 @@ class _Intake:
         self._filling, self._spare, self._filled = self._spare, self._filling, 0
 
 
-async def _receive(writer: _Writer, stream: AsyncIterator[bytes]) -> None:
-    intake = _Intake(writer)
+async def _receive(writer: _Writer, stream: AsyncIterator[bytes], torch_files: bool) -> None:
+    intake = _Intake(writer, torch_files)
     try:
         async for chunk in stream:
             await intake.take(chunk)

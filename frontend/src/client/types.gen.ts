@@ -1735,7 +1735,7 @@ export type Job = {
     /**
      * Kind
      */
-    kind: 'ingest' | 'model_check' | 'index' | 'investigate' | 'refit' | 'remedy' | 'drill' | 'sweep' | 'compare';
+    kind: 'ingest' | 'conversion' | 'model_check' | 'index' | 'investigate' | 'refit' | 'remedy' | 'drill' | 'sweep' | 'compare';
     /**
      * State
      */
@@ -1814,7 +1814,7 @@ export type JobDetail = {
     /**
      * Kind
      */
-    kind: 'ingest' | 'model_check' | 'index' | 'investigate' | 'refit' | 'remedy' | 'drill' | 'sweep' | 'compare';
+    kind: 'ingest' | 'conversion' | 'model_check' | 'index' | 'investigate' | 'refit' | 'remedy' | 'drill' | 'sweep' | 'compare';
     /**
      * State
      */
@@ -1893,7 +1893,7 @@ export type JobSubject = {
     /**
      * Kind
      */
-    kind: 'dataset' | 'model' | 'case' | 'remedy' | 'drill' | 'sweep';
+    kind: 'upload' | 'dataset' | 'model' | 'case' | 'remedy' | 'drill' | 'sweep';
     /**
      * Id
      */
@@ -3133,13 +3133,31 @@ export type Upload = {
     /**
      * State
      */
-    state: 'receiving' | 'finished' | 'expired';
+    state: 'receiving' | 'converting' | 'finished' | 'failed' | 'expired';
     /**
      * Sha256
      *
      * Known once the upload is finished.
      */
     sha256: string | null;
+    /**
+     * Job Id
+     *
+     * The job that converts another upload into this one.
+     */
+    job_id: string | null;
+    /**
+     * Error
+     *
+     * Why the conversion failed.
+     */
+    error: string | null;
+    /**
+     * Converted From
+     *
+     * Digest of the file that this one was converted from.
+     */
+    converted_from: string | null;
     /**
      * Location
      *
@@ -3940,6 +3958,34 @@ export type AppendUploadResponses = {
 };
 
 export type AppendUploadResponse = AppendUploadResponses[keyof AppendUploadResponses];
+
+export type ConvertUploadData = {
+    body?: never;
+    path: {
+        /**
+         * Upload Id
+         */
+        upload_id: string;
+    };
+    query?: never;
+    url: '/api/v1/uploads/{upload_id}/conversion';
+};
+
+export type ConvertUploadErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ConvertUploadResponses = {
+    /**
+     * Successful Response
+     */
+    201: Upload;
+};
+
+export type ConvertUploadResponse = ConvertUploadResponses[keyof ConvertUploadResponses];
 
 export type ListDatasetsData = {
     body?: never;

@@ -94,6 +94,7 @@ export function JobProgressView({ job, title }: { job: Job; title?: string }) {
 
 export const jobKind: Record<Job['kind'], string> = {
   ingest: 'Read data set',
+  conversion: 'Convert PyTorch file',
   model_check: 'Check model',
   index: 'Build fingerprint index',
   investigate: 'Investigate',

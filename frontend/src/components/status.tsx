@@ -19,6 +19,7 @@ const look: Record<AnyState, { text: string; colour: string; shape: string }> = 
   failed: { text: 'Failed', colour: 'var(--poison)', shape: '◆' },
   archived: { text: 'Archived', colour: 'var(--unjudged)', shape: '○' },
   receiving: { text: 'Coming in', colour: 'var(--affected)', shape: '◔' },
+  converting: { text: 'Converting', colour: 'var(--affected)', shape: '◑' },
   expired: { text: 'Expired', colour: 'var(--unjudged)', shape: '○' },
   ingesting: { text: 'Reading files', colour: 'var(--affected)', shape: '◔' },
   ready: { text: 'Ready', colour: 'var(--clean)', shape: '●' },

@@ -21,6 +21,7 @@ import {
   getReviewProgress,
   getSweep,
   getSweepFigure,
+  getUpload,
   guessCard,
   listArchitectures,
   listAttacks,
@@ -119,6 +120,8 @@ export const q = {
       getNextPageParam: nextPage,
       select: together,
     }),
+  upload: (id: string) =>
+    queryOptions({ queryKey: ['uploads', 'one', id], queryFn: () => body(getUpload({ path: { upload_id: id } })) }),
   uploadStorage: (projectId: string) =>
     queryOptions({
       queryKey: ['uploads', projectId, 'storage'],

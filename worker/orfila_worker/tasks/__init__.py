@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from orfila.jobs.contracts import Contract
 from orfila_worker.tasks.compare import compare
+from orfila_worker.tasks.conversion import conversion
 from orfila_worker.tasks.drill import drill
 from orfila_worker.tasks.index import index
 from orfila_worker.tasks.ingest import ingest
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
 
 TASKS: dict[str, Callable[[Work], Contract]] = {
     "ingest": ingest,
+    "conversion": conversion,
     "model_check": model_check,
     "index": index,
     "investigate": investigate,

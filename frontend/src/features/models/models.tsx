@@ -2,15 +2,24 @@
 import { Autocomplete, Button, FileButton, Group, JsonInput, Select, Stack, TextInput } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useNavigate, useParams } from '@tanstack/react-router'
-import { useState } from 'react'
-import { type CardGuess, type ClassifierModel, createModel, type Dataset, type ModelCard, type Upload } from '@/client'
+import { useEffect, useState } from 'react'
+import {
+  type CardGuess,
+  type ClassifierModel,
+  convertUpload,
+  createModel,
+  type Dataset,
+  type ModelCard,
+  type Upload,
+} from '@/client'
 import type { Column } from '@/components/data-table'
 import { ModelIcon } from '@/components/icons'
+import { JobProgress } from '@/components/job-progress'
 import { ListPage } from '@/components/list-page'
 import { ProblemPanel } from '@/components/states'
 import { StateChip } from '@/components/status'
 import { UploadPanel } from '@/components/upload-panel'
-import { body, idempotencyKey } from '@/lib/api'
+import { body, idempotencyKey, toProblem } from '@/lib/api'
 import { ago, count, percent } from '@/lib/format'
 import { q } from '@/lib/queries'
 
@@ -122,6 +131,35 @@ function CardForm({
   )
 }
 
+/** A PyTorch file is made into safetensors by a job, which ends in another upload. */
+function Conversion({ source, onConverted }: { source: Upload; onConverted: (upload: Upload) => void }) {
+  const convert = useMutation({ mutationFn: () => body(convertUpload({ path: { upload_id: source.id } })) })
+  const made = useQuery({
+    ...q.upload(convert.data?.id ?? ''),
+    enabled: convert.data !== undefined,
+    refetchInterval: (query) => (query.state.data?.state === 'finished' ? false : 1000),
+  }).data
+  useEffect(() => {
+    if (made?.state === 'finished') onConverted(made)
+  }, [made, onConverted])
+  return (
+    <Stack gap={8}>
+      <p style={{ margin: 0 }}>
+        This is a PyTorch file, which can run code when it is opened. It is read in a process without network that is
+        thrown away afterwards, and only its tensors are kept, as safetensors.
+      </p>
+      {convert.data?.job_id ? (
+        <JobProgress jobId={convert.data.job_id} />
+      ) : (
+        <Button w="fit-content" loading={convert.isPending} onClick={() => convert.mutate()}>
+          Convert to safetensors
+        </Button>
+      )}
+      {convert.error && <ProblemPanel error={convert.error} />}
+    </Stack>
+  )
+}
+
 function NewModel({ projectId }: { projectId: string }) {
   const navigate = useNavigate()
   const queries = useQueryClient()
@@ -130,7 +168,9 @@ function NewModel({ projectId }: { projectId: string }) {
   const [name, setName] = useState('')
   const [datasetId, setDatasetId] = useState<string | null>(null)
   const [fields, setFields] = useState<CardFields | null>(null)
-  const guess = useQuery({ ...q.cardGuess(upload?.id ?? ''), enabled: upload !== null }).data
+  const guessing = useQuery({ ...q.cardGuess(upload?.id ?? ''), enabled: upload !== null, retry: false })
+  const guess = guessing.data
+  const isTorchFile = guessing.error !== null && toProblem(guessing.error).code === 'torch_file'
   const dataset = datasetId ?? datasets[0]?.id ?? null
   const chosen = datasets.find((d) => d.id === dataset)
   const filled = fields ?? {
@@ -164,14 +204,16 @@ function NewModel({ projectId }: { projectId: string }) {
         <UploadPanel
           projectId={projectId}
           purpose="model"
-          accept=".safetensors"
+          accept=".safetensors,.pt,.pth,.bin"
           hint="Weights as safetensors. Its metadata names architecture, classes, input size, mean and deviation, or you give them below."
           onFinished={(finished, file) => {
             setUpload(finished)
-            setName((old) => old || file.name.replace(/\.safetensors$/i, ''))
+            setName((old) => old || file.name.replace(/\.(safetensors|pt|pth|bin)$/i, ''))
           }}
         />
-        {upload && (
+        {upload && isTorchFile && <Conversion source={upload} onConverted={setUpload} />}
+        {guessing.error && !isTorchFile && <ProblemPanel error={guessing.error} />}
+        {upload && !guessing.error && (
           <>
             <Group align="end" gap={12}>
               <TextInput

@@ -53,12 +53,20 @@ function DeleteUpload({ upload, onDelete }: { upload: Upload; onDelete: (upload:
 const columns = (onDelete: (upload: Upload) => Promise<unknown>): Column<Upload>[] => [
   { name: 'File', cell: (upload) => <span className="mono">{upload.filename}</span> },
   { name: 'For', cell: (upload) => purposes[upload.purpose] },
-  { name: 'State', cell: (upload) => <StateChip state={upload.state} /> },
+  {
+    name: 'State',
+    cell: (upload) => (
+      <>
+        <StateChip state={upload.state} />
+        {upload.error && <span className="quiet"> {upload.error}</span>}
+      </>
+    ),
+  },
   {
     name: 'Sent',
     numeric: true,
     cell: (upload) =>
-      upload.state === 'finished'
+      upload.state !== 'receiving' && upload.state !== 'expired'
         ? bytes(upload.size)
         : `${bytes(upload.offset)} of ${bytes(upload.size)} (${percent(upload.offset / upload.size, 0)})`,
   },
