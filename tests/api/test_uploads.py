@@ -345,7 +345,7 @@ async def _pieces(*pieces, error=None):
 
 
 async def _append(site, subject, upload, offset, stream):
-    return await transfer.append(site.database, site.store, site.settings, subject, upload.id, offset, None, stream)
+    return await transfer.append(site.database, site.settings, subject, upload.id, offset, None, stream)
 
 
 def _reserved(site, data):

@@ -6,8 +6,19 @@ from pathlib import Path
 from orfila.settings import Settings
 from orfila.storage.base import BlobStore, Stored, Tree, hash_file
 from orfila.storage.local import LocalStore
+from orfila.storage.partial import LocalPartialFiles, PartialFiles, Segment, Sink
 
-__all__ = ["BlobStore", "Stored", "Tree", "get_store", "hash_file"]
+__all__ = [
+    "BlobStore",
+    "PartialFiles",
+    "Segment",
+    "Sink",
+    "Stored",
+    "Tree",
+    "get_partial_files",
+    "get_store",
+    "hash_file",
+]
 
 
 def get_store(settings: Settings) -> BlobStore:
@@ -19,6 +30,18 @@ def get_store(settings: Settings) -> BlobStore:
         return _local(settings.data_dir.resolve() / "blobs")
     cache = settings.data_dir.resolve() / "cache"
     return _s3(settings.storage_url, cache, settings.s3_endpoint_url, settings.storage_cache_bytes)
+
+
+def get_partial_files(settings: Settings) -> PartialFiles:
+    """Where an installation keeps uploads that are not finished: beside its store."""
+    store = get_store(settings)
+    if isinstance(store, LocalStore):
+        return LocalPartialFiles(settings.data_dir.resolve() / "uploads", store)
+    from orfila.storage.s3 import S3Store
+    from orfila.storage.s3_partial import S3PartialFiles
+
+    assert isinstance(store, S3Store), "there are two kinds of stores"
+    return S3PartialFiles(store)
 
 
 @lru_cache(maxsize=8)

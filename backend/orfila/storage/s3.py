@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import io
 import os
+import re
 import threading
 import time
 import uuid
@@ -35,6 +36,7 @@ YOUNG_SECONDS = 600.0
 _LOOK_SHARE = 0.01
 """The cache is looked at when so much of its size has come into it."""
 _ATTEMPTS = 6
+_BLOB = re.compile(r"[0-9a-f]{2}/[0-9a-f]{62}")
 
 
 class S3Store:
@@ -62,9 +64,9 @@ class S3Store:
 
     def keep(self, path: Path, sha256: str) -> str:
         """`put_file` where the caller has just hashed the content."""
-        if not self._renewed(sha256):
+        if not self.renew(sha256):
             transfer = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=4)
-            self._client.upload_file(str(path), self.bucket, self._key(sha256), Config=transfer)
+            self.client.upload_file(str(path), self.bucket, self.key(sha256), Config=transfer)
         self._make_room(path.stat().st_size)
         self._cache.keep(path, sha256)
         return sha256
@@ -72,8 +74,8 @@ class S3Store:
     def put_bytes(self, data: bytes) -> str:
         """Store bytes."""
         sha256 = hashlib.sha256(data).hexdigest()
-        if not self._renewed(sha256):
-            self._client.put_object(Bucket=self.bucket, Key=self._key(sha256), Body=data)
+        if not self.renew(sha256):
+            self.client.put_object(Bucket=self.bucket, Key=self.key(sha256), Body=data)
         self._make_room(len(data))
         self._cache.put_bytes(data)
         return sha256
@@ -105,16 +107,17 @@ class S3Store:
 
     def delete(self, sha256: str) -> None:
         """Remove a blob."""
-        self._client.delete_object(Bucket=self.bucket, Key=self._key(sha256))
+        self.client.delete_object(Bucket=self.bucket, Key=self.key(sha256))
         self._cache.delete(sha256)
 
     def stored(self) -> Iterator[Stored]:
         """Every blob of the bucket below the prefix."""
         prefix = f"{self._prefix}/" if self._prefix else ""
-        for page in self._client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
             for item in page.get("Contents", []):
-                sha256 = item["Key"].removeprefix(prefix).replace("/", "")
-                yield Stored(sha256, int(item["Size"]), item["LastModified"].timestamp())
+                name = item["Key"].removeprefix(prefix)
+                if _BLOB.fullmatch(name):  # uploads on their way lie beside them
+                    yield Stored(name.replace("/", ""), int(item["Size"]), item["LastModified"].timestamp())
 
     def discard(self, sha256: str, before: float) -> bool:
         """Remove a blob unless it was stored again since."""
@@ -134,12 +137,12 @@ class S3Store:
 
     def read_range(self, sha256: str, start: int, stop: int) -> bytes:
         """Bytes start .. stop - 1 of a blob."""
-        answer = self._client.get_object(Bucket=self.bucket, Key=self._key(sha256), Range=f"bytes={start}-{stop - 1}")
+        answer = self.client.get_object(Bucket=self.bucket, Key=self.key(sha256), Range=f"bytes={start}-{stop - 1}")
         data: bytes = answer["Body"].read()
         return data
 
     @property
-    def _client(self) -> Any:
+    def client(self) -> Any:
         """One client for each thread."""
         if not hasattr(self._local, "client"):
             retries = {"max_attempts": _ATTEMPTS, "mode": "standard"}
@@ -148,26 +151,30 @@ class S3Store:
             )
         return self._local.client
 
-    def _key(self, sha256: str) -> str:
+    def key(self, sha256: str) -> str:
+        """Where a blob lies in the bucket."""
         check_sha256(sha256)
-        name = f"{sha256[:2]}/{sha256[2:]}"
+        return self.named(f"{sha256[:2]}/{sha256[2:]}")
+
+    def named(self, name: str) -> str:
+        """A name below the prefix."""
         return f"{self._prefix}/{name}" if self._prefix else name
 
     def _head(self, sha256: str) -> dict[str, Any] | None:
         try:
-            head: dict[str, Any] = self._client.head_object(Bucket=self.bucket, Key=self._key(sha256))
+            head: dict[str, Any] = self.client.head_object(Bucket=self.bucket, Key=self.key(sha256))
         except ClientError as error:
             if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
                 return None
             raise
         return head
 
-    def _renewed(self, sha256: str) -> bool:
+    def renew(self, sha256: str) -> bool:
         """Whether the blob is there; if so it counts as stored now: a copy onto itself has a new date."""
-        key = self._key(sha256)
+        key = self.key(sha256)
         if self._head(sha256) is None:
             return False
-        self._client.copy(
+        self.client.copy(
             {"Bucket": self.bucket, "Key": key}, self.bucket, key, ExtraArgs={"MetadataDirective": "REPLACE"}
         )
         return True
@@ -178,7 +185,7 @@ class S3Store:
         incoming = self._cache.root / "incoming" / uuid.uuid4().hex
         try:
             transfer = TransferConfig(multipart_threshold=PART_BYTES, multipart_chunksize=PART_BYTES, max_concurrency=4)
-            self._client.download_file(self.bucket, self._key(sha256), str(incoming), Config=transfer)
+            self.client.download_file(self.bucket, self.key(sha256), str(incoming), Config=transfer)
             if self._cache.put_file(incoming) != sha256:
                 raise OSError(f"the store gave other bytes for {sha256} than were put there")
         finally:

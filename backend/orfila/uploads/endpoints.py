@@ -125,7 +125,6 @@ async def create_upload(
     request: Request,
     response: Response,
     database: DatabaseDep,
-    store: StoreDep,
     subject: SubjectDep,
     settings: SettingsDep,
 ) -> schemas.Upload:
@@ -138,7 +137,7 @@ async def create_upload(
     if original is not None and original.headers.get("content-type") == _OFFSET_BODY:
         given = original.headers.get("upload-checksum")
         checksum = transfer.Checksum.parse(given) if given else None
-        await transfer.append(database, store, settings, subject, upload.id, 0, checksum, original.stream())
+        await transfer.append(database, settings, subject, upload.id, 0, checksum, original.stream())
         upload = await to_thread.run_sync(_found, database, subject, upload.id)
     response.headers.update({**_headers(upload), "Location": service.location(upload.id)})
     return service.described(upload)
@@ -173,7 +172,6 @@ async def upload_file(
     request: Request,
     response: Response,
     database: DatabaseDep,
-    store: StoreDep,
     subject: SubjectDep,
     settings: SettingsDep,
 ) -> schemas.Upload:
@@ -185,7 +183,7 @@ async def upload_file(
     body = schemas.UploadCreate(filename=filename, size=int(length), purpose=purpose)
     upload = await to_thread.run_sync(_created, database, settings, subject, project_id, body)
     try:
-        await transfer.append(database, store, settings, subject, upload.id, 0, None, request.stream())
+        await transfer.append(database, settings, subject, upload.id, 0, None, request.stream())
     except BaseException:
         await to_thread.run_sync(service.drop, database, settings, upload.id)
         raise
@@ -205,7 +203,6 @@ def upload_offset(
     upload_id: str,
     response: Response,
     database: DatabaseDep,
-    store: StoreDep,
     subject: SubjectDep,
     settings: SettingsDep,
 ) -> None:
@@ -214,7 +211,7 @@ def upload_offset(
         upload = service.find(session, subject, upload_id)
     if upload.state == "receiving" and upload.offset == upload.size:
         # All bytes were committed, and the process died before the file was stored: do that now.
-        service.complete(database, store, settings, upload_id, subject.name)
+        service.complete(database, settings, upload_id, subject.name)
     response.headers.update(_headers(upload))
 
 
@@ -234,7 +231,6 @@ async def append_upload(
     request: Request,
     response: Response,
     database: DatabaseDep,
-    store: StoreDep,
     subject: SubjectDep,
     settings: SettingsDep,
     upload_checksum: Annotated[str | None, Header(alias="Upload-Checksum", max_length=256)] = None,
@@ -243,9 +239,7 @@ async def append_upload(
     if request.headers.get("content-type") != _OFFSET_BODY:
         raise UnsupportedContent(f"Send the bytes as {_OFFSET_BODY}.", code="tus_content_type")
     checksum = transfer.Checksum.parse(upload_checksum) if upload_checksum else None
-    offset = await transfer.append(
-        database, store, settings, subject, upload_id, upload_offset, checksum, request.stream()
-    )
+    offset = await transfer.append(database, settings, subject, upload_id, upload_offset, checksum, request.stream())
     response.headers.update({"Tus-Resumable": TUS_VERSION, "Upload-Offset": str(offset)})
 
 

@@ -9,6 +9,17 @@ from orfila.db import Base, Owned, id_column, new_id, now
 from orfila.uploads.schemas import UploadPurpose, UploadState
 
 
+class UploadSegment(Base):
+    """Bytes of an unfinished upload in a bucket. Only those that stand here count."""
+
+    __tablename__ = "upload_segments"
+
+    upload_id: Mapped[str] = mapped_column(ForeignKey("uploads.id", ondelete="CASCADE"), primary_key=True)
+    start: Mapped[int] = mapped_column(BigInteger, primary_key=True)
+    length: Mapped[int] = mapped_column(BigInteger)
+    key: Mapped[str] = mapped_column(String(255))
+
+
 class Upload(Owned, Base):
     """A file on its way in."""
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 
 from sqlalchemy import func, select, update
 from sqlalchemy.orm import Session
 
-from orfila.uploads.models import Upload
+from orfila.storage import Segment
+from orfila.uploads.models import Upload, UploadSegment
 
 
 def reserved_bytes(session: Session, project_id: str) -> int:
@@ -47,15 +49,34 @@ def claim(session: Session, upload: Upload, writer: str, part: str, until: datet
     return result.first() is not None
 
 
-def advance(session: Session, upload_id: str, writer: str, old: int, new: int, until: datetime) -> bool:
-    """Commit bytes; False when another writer took over."""
+def advance(
+    session: Session,
+    upload_id: str,
+    writer: str,
+    old: int,
+    new: int,
+    until: datetime,
+    segments: Sequence[Segment] = (),
+) -> bool:
+    """Commit bytes, with the segments that hold them in a bucket; False when another writer took over."""
     result = session.execute(
         update(Upload)
         .where(Upload.id == upload_id, Upload.writer == writer, Upload.offset == old, Upload.state == "receiving")
         .values(offset=new, writer_until=until)
         .returning(Upload.id)
     )
-    return result.first() is not None
+    if result.first() is None:
+        return False
+    session.add_all(UploadSegment(upload_id=upload_id, start=s.start, length=s.length, key=s.key) for s in segments)
+    return True
+
+
+def segments(session: Session, upload_id: str) -> list[Segment]:
+    """The segments of an upload in a bucket, in order."""
+    rows = session.scalars(
+        select(UploadSegment).where(UploadSegment.upload_id == upload_id).order_by(UploadSegment.start)
+    )
+    return [Segment(row.start, row.length, row.key) for row in rows]
 
 
 def release(session: Session, upload_id: str, writer: str) -> None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import shutil
 import unicodedata
 from datetime import timedelta
-from pathlib import Path
 
 from sqlalchemy.orm import Session
 
@@ -19,7 +17,7 @@ from orfila.projects.access import Permission, require, require_of
 from orfila.projects.listing import page_of
 from orfila.schema_base import Page
 from orfila.settings import Settings
-from orfila.storage import BlobStore, sniff
+from orfila.storage import get_partial_files, sniff
 from orfila.uploads import digests, repository, schemas
 from orfila.uploads.models import Upload
 
@@ -109,25 +107,30 @@ def finished(
     return upload
 
 
-def complete(database: Database, store: BlobStore, settings: Settings, upload_id: str, actor: str) -> None:
+def complete(database: Database, settings: Settings, upload_id: str, actor: str) -> None:
     """Turn a wholly received upload into a blob. May be repeated after a crash at any point.
 
     Raises UnsupportedContent, and drops the upload, when the file is not of a kind that its purpose accepts.
     """
     with database.reading() as session:
-        upload = session.get(Upload, upload_id)
+        upload, segments = session.get(Upload, upload_id), repository.segments(session, upload_id)
     if upload is None or upload.state != "receiving" or upload.offset != upload.size:
         return
-    path = part_path(settings, upload)
-    with path.open("rb") as file:
-        head = file.read(sniff.HEAD_BYTES)
+    files = get_partial_files(settings)
     try:
+        head = files.head(upload_id, upload.part, segments, sniff.HEAD_BYTES)
         sniff.check(head, upload.size, upload.purpose, torch_files=settings.convert_torch_files)
+        running = digests.recall(upload_id, upload.size)
+        sha256 = files.keep(upload_id, upload.part, segments, None if running is None else running.hexdigest())
     except UnsupportedContent:
         drop(database, settings, upload_id)
         raise
-    running = digests.recall(upload_id, upload.size)
-    sha256 = store.put_file(path) if running is None else store.keep(path, running.hexdigest())
+    except FileNotFoundError:
+        with database.reading() as session:
+            now_there = session.get(Upload, upload_id)
+        if now_there is not None and now_there.state == "receiving":
+            raise
+        return  # another request was first, and has cleared up
     crash.point("upload.stored")
     with database.transaction() as session:
         if repository.finish(session, upload_id, sha256):
@@ -136,7 +139,7 @@ def complete(database: Database, store: BlobStore, settings: Settings, upload_id
             publish(session, "upload", {"kind": "upload", "id": upload_id, "state": "finished"}, upload.project_id)
     crash.point("upload.finished")
     digests.forget(upload_id)
-    shutil.rmtree(path.parent, ignore_errors=True)
+    files.discard(upload_id)
 
 
 def delete(session: Session, subject: Subject, settings: Settings, upload_id: str) -> None:
@@ -144,7 +147,7 @@ def delete(session: Session, subject: Subject, settings: Settings, upload_id: st
     upload = find(session, subject, upload_id, "write")
     if upload.state == "converting":
         raise Conflict("A job is converting it; wait for it, or cancel it first.", code="upload_converting")
-    shutil.rmtree(part_path(settings, upload).parent, ignore_errors=True)
+    get_partial_files(settings).discard(upload.id)
     record(
         session, subject.name, "upload.deleted", "upload", upload.id, upload.project_id, {"filename": upload.filename}
     )
@@ -156,7 +159,7 @@ def drop(database: Database, settings: Settings, upload_id: str) -> None:
     with database.transaction() as session:
         upload = session.get(Upload, upload_id)
         if upload is not None:
-            shutil.rmtree(part_path(settings, upload).parent, ignore_errors=True)
+            get_partial_files(settings).discard(upload.id)
             session.delete(upload)
 
 
@@ -165,7 +168,7 @@ def expire(session: Session, settings: Settings) -> int:
     uploads = repository.expired(session, now())
     for upload in uploads:
         upload.state = "expired"
-        shutil.rmtree(part_path(settings, upload).parent, ignore_errors=True)
+        get_partial_files(settings).discard(upload.id)
     return len(uploads)
 
 
@@ -182,24 +185,14 @@ def location(upload_id: str) -> str:
     return f"/api/v1/uploads/{upload_id}"
 
 
-def parts_folder(settings: Settings) -> Path:
-    """Where bytes are kept while they arrive."""
-    folder = settings.data_dir.resolve() / "uploads"
-    folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-    return folder
-
-
-def part_path(settings: Settings, upload: Upload, part: str | None = None) -> Path:
-    """The file that holds an upload's bytes. Both names in it are our own random ids."""
-    return parts_folder(settings) / upload.id / (part or upload.part)
-
-
 def _quota_left(session: Session, settings: Settings, project_id: str) -> int:
     return max(settings.project_quota_bytes - repository.reserved_bytes(session, project_id), 0)
 
 
 def _disk_left(session: Session, settings: Settings) -> int:
-    free = shutil.disk_usage(parts_folder(settings)).free
+    free = get_partial_files(settings).free_bytes()
+    if free is None:
+        return settings.max_upload_bytes
     return max(free - repository.bytes_to_come(session) - settings.min_free_bytes, 0)
 
 

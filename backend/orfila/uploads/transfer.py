@@ -3,12 +3,12 @@
 The committed offset in SQL is the truth. A PATCH
 1. claims the upload (compare-and-set of the writer); a live writer is left alone (423); from a silent one the claim
    takes over with a copy of the committed bytes in a file of its own, so that the silent one, should it wake, writes
-   into a file that nobody reads;
-2. truncates the file to the committed offset and writes;
+   into a file that nobody reads (in a bucket: segments that nobody knows);
+2. begins at the committed offset and writes;
 3. syncs and advances the offset by compare-and-set, now and then and at the end, also when the client is gone.
    With `Upload-Checksum` it does so once, after the checksum proved right.
 Writing and hashing go on in a thread while the next bytes come in. The SHA-256 of the whole runs along (`digests`).
-The lease is a matter of this machine, on whose disk the file is, so its clock serves.
+Leases go by the clock of the machine that serves the request: ten seconds are long beside the differences of clocks.
 """
 
 from __future__ import annotations
@@ -17,14 +17,11 @@ import base64
 import binascii
 import errno
 import hashlib
-import os
-import shutil
 import time
 from asyncio import Task, create_task
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
-from typing import BinaryIO
 
 from anyio import to_thread
 from starlette.requests import ClientDisconnect
@@ -43,7 +40,7 @@ from orfila.errors import (
 )
 from orfila.identity.subject import Subject
 from orfila.settings import Settings
-from orfila.storage import BlobStore, sniff
+from orfila.storage import Segment, Sink, get_partial_files, sniff
 from orfila.uploads import digests, repository, service
 from orfila.uploads.models import Upload
 
@@ -81,7 +78,7 @@ class _Writer:
     database: Database
     upload: Upload
     token: str
-    file: BinaryIO
+    sink: Sink
     committed: int
     position: int
     checksum: Checksum | None
@@ -90,12 +87,12 @@ class _Writer:
 
     def __post_init__(self) -> None:
         self._check = hashlib.new(self.checksum.algorithm, usedforsecurity=False) if self.checksum else None
-        self._committed_at = time.monotonic()
+        self._renewed_at = time.monotonic()
 
     def write(self, data: memoryview) -> None:
         """Put what has arrived into the file; commit it when it is time. Raises NoSpace."""
         try:
-            self.file.write(data)
+            self.sink.write(data)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
                 raise NoSpace("The disk is full; free some space and resume the upload.") from error
@@ -105,10 +102,11 @@ class _Writer:
         if self.whole is not None:
             self.whole.update(data)
         self.position += len(data)
-        if self.checksum is None and (
-            self.position - self.committed >= COMMIT_BYTES or time.monotonic() - self._committed_at >= COMMIT_SECONDS
-        ):
+        due = time.monotonic() - self._renewed_at >= COMMIT_SECONDS
+        if self.checksum is None and (due or self.position - self.committed >= COMMIT_BYTES):
             self.commit()
+        elif due:
+            self._advance(self.committed, ())
 
     def verify(self) -> None:
         """Compare the checksum of what this request wrote. Raises ChecksumMismatch."""
@@ -119,31 +117,31 @@ class _Writer:
         """Sync, and advance the offset that counts. Raises Conflict when another writer took over."""
         if self.position == self.committed:
             return
-        self.file.flush()
         crash.point("upload.written")
-        os.fdatasync(self.file.fileno())
+        segments = self.sink.sync()
         crash.point("upload.synced")
-        with self.database.transaction() as session:
-            moved = repository.advance(
-                session, self.upload.id, self.token, self.committed, self.position, now() + LEASE
-            )
-        if not moved:
-            raise Conflict("Another request took this upload over; ask for the offset and go on from there.")
-        self.committed, self._committed_at = self.position, time.monotonic()
+        self._advance(self.position, segments)
         if self.whole is not None:
             digests.remember(self.upload.id, self.committed, self.whole)
         crash.point("upload.committed")
 
+    def _advance(self, offset: int, segments: Sequence[Segment]) -> None:
+        """Move the offset that counts, and hold the upload for longer."""
+        until = now() + LEASE
+        with self.database.transaction() as session:
+            if not repository.advance(session, self.upload.id, self.token, self.committed, offset, until, segments):
+                raise Conflict("Another request took this upload over; ask for the offset and go on from there.")
+        self.committed, self._renewed_at = offset, time.monotonic()
+
     def close(self) -> None:
         """Give the lease back."""
-        self.file.close()
+        self.sink.close()
         with self.database.transaction() as session:
             repository.release(session, self.upload.id, self.token)
 
 
 async def append(
     database: Database,
-    store: BlobStore,
     settings: Settings,
     subject: Subject,
     upload_id: str,
@@ -168,7 +166,7 @@ async def append(
         if refused:
             await to_thread.run_sync(service.drop, database, settings, upload_id)
     if writer.committed == writer.upload.size:
-        await to_thread.run_sync(service.complete, database, store, settings, upload_id, subject.name)
+        await to_thread.run_sync(service.complete, database, settings, upload_id, subject.name)
     return writer.committed
 
 
@@ -180,6 +178,7 @@ class _Intake:
         self._filling, self._spare, self._filled = bytearray(WRITE_BYTES), bytearray(WRITE_BYTES), 0
         self._writing: Task[None] | None = None
         self._came = writer.position
+        self._handed_at = time.monotonic()
         self._sniffed = writer.position > 0
 
     async def take(self, chunk: bytes) -> None:
@@ -198,7 +197,8 @@ class _Intake:
                 head, purpose = bytes(self._filling[: sniff.HEAD_BYTES]), self._writer.upload.purpose
                 sniff.check(head, size, purpose, torch_files=self._torch_files)
                 self._sniffed = True
-            if self._filled == len(self._filling):
+            # A slow sender fills no buffer for long; what came of it is written and committed all the same.
+            if self._filled == len(self._filling) or time.monotonic() - self._handed_at >= COMMIT_SECONDS:
                 await self._hand_over()
 
     async def finish(self) -> None:
@@ -216,6 +216,7 @@ class _Intake:
 
     async def _hand_over(self) -> None:
         await self.settle()
+        self._handed_at = time.monotonic()
         data = memoryview(self._filling)[: self._filled]
         self._writing = create_task(to_thread.run_sync(self._writer.write, data))
         self._filling, self._spare, self._filled = self._spare, self._filling, 0
@@ -242,7 +243,7 @@ def _claim(
 ) -> _Writer:
     with database.reading() as session:
         upload = service.find(session, subject, upload_id, "write")
-    if upload.state == "finished" or upload.offset != offset:
+    if upload.state != "receiving" or upload.offset != offset:
         raise Conflict(
             f"The upload has {upload.offset:,} bytes and this request starts at {offset:,}; ask with HEAD and go on "
             "from there.",
@@ -250,31 +251,20 @@ def _claim(
         )
     if upload.writer is not None and upload.writer_until is not None and upload.writer_until > now():
         raise Locked("Another request is sending this upload; try again in some seconds.", code="upload_locked")
-    part = upload.part if upload.writer is None else _take_over(settings, upload)
-    token = new_id()
+    files = get_partial_files(settings)
+    token, part = new_id(), upload.part
+    if upload.writer is not None:
+        part = new_id()
+        files.take_over(upload.id, upload.part, part)
     with database.transaction() as session:
         if not repository.claim(session, upload, token, part, now() + LEASE):
             raise Locked("Another request was first; ask for the offset and go on from there.", code="upload_locked")
-    path = service.part_path(settings, upload, part)
-    path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
     if part != upload.part:
-        service.part_path(settings, upload).unlink(missing_ok=True)
-    file = os.fdopen(os.open(path, os.O_RDWR | os.O_CREAT, 0o600), "r+b")
-    if os.fstat(file.fileno()).st_size < upload.offset:
-        file.close()
+        files.forget(upload.id, upload.part)
+    try:
+        sink = files.open(upload.id, part, upload.offset)
+    except FileNotFoundError as error:
         service.drop(database, settings, upload_id)
-        raise NotFound("The bytes of this upload are no longer on disk; start it again.", code="upload_lost")
-    file.truncate(upload.offset)
-    file.seek(upload.offset)
+        raise NotFound("The bytes of this upload are no longer there; start it again.", code="upload_lost") from error
     whole = digests.recall(upload.id, upload.offset)
-    return _Writer(database, upload, token, file, upload.offset, upload.offset, checksum, whole)
-
-
-def _take_over(settings: Settings, upload: Upload) -> str:
-    """Copy the committed bytes of a silent writer into a new file; its name."""
-    part = new_id()
-    source, target = service.part_path(settings, upload), service.part_path(settings, upload, part)
-    target.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-    if source.is_file():
-        shutil.copyfile(source, target)
-    return part
+    return _Writer(database, upload, token, sink, upload.offset, upload.offset, checksum, whole)
