@@ -112,8 +112,9 @@ def page(result: dict[str, Any]) -> str:
             ("filter by class, until it is drawn", filtered, found["filter_ms"]),
         ):
             reached = statistics.median(times)
-            rows.append([f"{n:,} images: {what}", f"< {limit:.0f} ms", f"{reached:.0f} ms", verdict(reached < limit)])
-    return "\n".join(["## Browser", "", table(["what", "target", "median", ""], rows), ""])
+            told = f"{n:,} images: {what}", f"< {limit:.0f} ms", f"{reached:.0f} ms", f"{times[0]:.0f} ms"
+            rows.append([*told, verdict(reached < limit)])
+    return "\n".join(["## Browser", "", table(["what", "target", "median of 5", "first time", ""], rows), ""])
 
 
 def _real(packed: PackedDataset, work: Path) -> Path:

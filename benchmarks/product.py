@@ -26,7 +26,7 @@ class Product:
 
     def __enter__(self) -> Product:
         self._folder.mkdir(parents=True)
-        port = _free_port()
+        port = free_port()
         self.address = f"http://127.0.0.1:{port}"
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ORFILA_")}
         environment |= {"ORFILA_DATA_DIR": str(self._folder), "ORFILA_PORT": str(port), "PYTHONUNBUFFERED": "1"}
@@ -57,6 +57,11 @@ class Product:
         if link is None:
             raise RuntimeError(f"no link was printed: {printed}")
         return link[0]
+
+    def drop_files(self) -> None:
+        """Remove every stored file, to make room for the next measurement."""
+        for path in (self._folder / "blobs").glob("??/*"):
+            path.unlink()
 
     def kill_api(self) -> None:
         """As a crash would."""
@@ -94,7 +99,8 @@ def megabytes(process: psutil.Process) -> float:
         return 0.0
 
 
-def _free_port() -> int:
+def free_port() -> int:
+    """A port of loopback that nobody listens on."""
     with socket.socket() as probe:
         probe.bind(("127.0.0.1", 0))
         return int(probe.getsockname()[1])

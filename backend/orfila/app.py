@@ -5,6 +5,7 @@ Every route of the root router needs a session or a token. The public ones are l
 
 from __future__ import annotations
 
+import gc
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -35,9 +36,10 @@ from orfila.jobs.dispatch import Doorbell, ring_after_commits
 from orfila.schema_base import Problem
 from orfila.settings import UI_DIR, Settings, get_settings
 from orfila.storage import get_store
-from orfila.web import interface, operations, problems, reference
+from orfila.web import interface, metrics, operations, problems, reference
 from orfila.web.dependencies import subject_of
 from orfila.web.limits import Limits
+from orfila.web.metrics import CountRequests
 from orfila.web.middleware import BodyLimit, HostCheck, OriginCheck, RequestId, SecurityHeaders
 
 PUBLIC = (operations.router, orfila.identity.endpoints.public)
@@ -58,6 +60,8 @@ PROTECTED = (
     orfila.drills.endpoints.router,
     orfila.sweeps.endpoints.router,
     orfila.jobs.endpoints.router,
+    orfila.jobs.endpoints.workers,
+    metrics.router,
     orfila.events.endpoints.router,
     orfila.audit.endpoints.router,
 )
@@ -70,6 +74,9 @@ def create_app(settings: Settings | None = None, *, ui_dir: Path = UI_DIR) -> Fa
 
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        # What is loaded by now stays; the collector need not look through it for each few hundred new objects.
+        gc.collect()
+        gc.freeze()
         yield
         database.dispose()
 
@@ -87,6 +94,7 @@ def create_app(settings: Settings | None = None, *, ui_dir: Path = UI_DIR) -> Fa
         lifespan=lifespan,
         middleware=[
             Middleware(RequestId),
+            Middleware(CountRequests),
             Middleware(SecurityHeaders),
             Middleware(HostCheck, allowed=settings.allowed_hosts),
             Middleware(OriginCheck, public_url=base_url(settings)),

@@ -48,7 +48,7 @@ from orfila.sweeps.schemas import Sweep, SweepCreate
 from orfila.uploads.schemas import Upload, UploadCreate, UploadPurpose
 
 _READ_BYTES = 2**20
-_PIECE_BYTES = (2 * 2**20, 512 * 2**20)
+_PIECE_BYTES = (8 * 2**20, 512 * 2**20)
 """Of one request of an upload: the first has the least; each later one has what takes about `_PIECE_SECONDS`."""
 _PIECE_SECONDS = 2.0
 _POLL_SECONDS = 0.1
@@ -64,8 +64,11 @@ class ApiError(Exception):
     """An answer with an error status. `detail` is one sentence that says what to do; `code` is for programs."""
 
     def __init__(self, status: int, code: str, detail: str) -> None:
-        super().__init__(f"{status} {code}: {detail}")
+        super().__init__(status, code, detail)
         self.status, self.code, self.detail = status, code, detail
+
+    def __str__(self) -> str:
+        return f"{self.status} {self.code}: {self.detail}"
 
 
 class JobFailed(Exception):
@@ -527,9 +530,9 @@ class Client:
 
 
 def _next_piece(piece: int, seconds: float) -> int:
-    """Bytes of the next piece of an upload, after one took some seconds: at most four times as many."""
+    """Bytes of the next piece of an upload, after one took some seconds: at most eight times as many."""
     least, most = _PIECE_BYTES
-    return int(min(most, max(least, piece * min(4.0, _PIECE_SECONDS / max(seconds, 1e-6)))))
+    return int(min(most, max(least, piece * min(8.0, _PIECE_SECONDS / max(seconds, 1e-6)))))
 
 
 def arrays(columns: ScoreColumns) -> dict[str, NDArray[Any]]:

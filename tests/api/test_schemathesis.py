@@ -16,6 +16,9 @@ from schemathesis.specs.openapi.checks import (
     status_code_conformance,
 )
 
+from orfila.jobs import presence
+from orfila.jobs.service import QUEUES
+
 PATHS = json.loads((Path(__file__).parents[2] / "backend" / "openapi.json").read_text())["paths"]
 ENDLESS, FOR_GOOD = "/api/v1/events", {("DELETE", "/api/v1/session"), ("DELETE", "/api/v1/tokens/{token_id}")}
 OPERATIONS = [(m.upper(), p) for p, found in PATHS.items() for m in found if p != ENDLESS]
@@ -70,6 +73,8 @@ def test_nothing_that_a_machine_makes_up_breaks_the_api(machine, method, path):
     @given(case=operation.as_strategy(), there=st.booleans())
     @settings(max_examples=10, deadline=None, derandomize=True, database=None, suppress_health_check=list(HealthCheck))
     def ask(case, there):
+        with machine.site.database.transaction() as session:
+            presence.seen(session, "here:1", sorted(set(QUEUES.values())), "cpu")
         if there:
             case.path_parameters.update(known)
         case.call_and_validate(checks=CHECKS, headers=machine.headers)

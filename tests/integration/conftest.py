@@ -1,24 +1,26 @@
-"""The real product in its own processes on a temporary folder: Valkey, API, Celery workers, sweeper, SQLite."""
+"""The real product in its own processes on a temporary folder, on both kinds of stack (see `stacks`)."""
 
 from __future__ import annotations
 
-import os
 import re
 import signal
-import socket
 import subprocess
 import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
 import pytest
 from sklearn.datasets import load_digits
+from sqlalchemy import text
+from stacks import Cluster, Local, Servers, Stack, free_port, without_settings
 
 from orfila.client import Client
+from orfila.db import Database
 from orfila_engine.architectures import save_model
 from orfila_engine.attacks import make
 from orfila_engine.data import pack
@@ -73,13 +75,12 @@ def sample(tmp_path_factory: pytest.TempPathFactory) -> Sample:
 class Product:
     """`orfila up` on a folder; may be killed and started again."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, stack: Stack | None = None) -> None:
         self.data = folder / "d"
         self._log = folder / "up.log"
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port = probe.getsockname()[1]
-        self.environment = {k: v for k, v in os.environ.items() if not k.startswith("ORFILA_")} | {
+        self.port = free_port()
+        self.stack = stack or Local(self.data)
+        self.environment = without_settings() | {
             "ORFILA_DATA_DIR": str(self.data),
             "ORFILA_PORT": str(self.port),
             "ORFILA_DEVICE": "cpu",
@@ -88,6 +89,7 @@ class Product:
             "ORFILA_INDEX_SHARD_IMAGES": "300",
             "PYTHONUNBUFFERED": "1",
         }
+        self.environment |= self.stack.environment
         self.process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> str:
@@ -116,16 +118,40 @@ class Product:
         """A child by a word of its command line."""
         return next(p for p in self.processes()[1:] if name in " ".join(p.cmdline()))
 
+    def query(self, statement: str, **values: object) -> list[Any]:
+        """Rows of a statement in the product's database."""
+        url = self.environment.get("ORFILA_DATABASE_URL", f"sqlite:///{self.data / 'orfila.db'}")
+        database = Database(url)
+        try:
+            with database.reading() as session:
+                return list(session.execute(text(statement), values).all())
+        finally:
+            database.dispose()
+
     def stop(self) -> None:
         """Ctrl-C."""
         if self.process is not None and self.process.poll() is None:
             self.process.send_signal(signal.SIGINT)
             self.process.wait(30)
+        self.stack.stop()
 
 
-@pytest.fixture(scope="module")
-def product(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
-    made = Product(tmp_path_factory.mktemp("p"))
+@pytest.fixture(scope="session")
+def servers(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Servers]:
+    made = Servers(tmp_path_factory.mktemp("servers"))
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+@pytest.fixture(scope="module", params=["local", "cluster"])
+def product(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Product]:
+    folder = tmp_path_factory.mktemp("p")
+    stack: Stack = Local(folder / "d")
+    if request.param == "cluster":
+        stack = Cluster(request.getfixturevalue("servers"), folder / "d")
+    made = Product(folder, stack)
     try:
         yield made
     finally:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import signal
-import sqlite3
 import subprocess
 import sys
 import time
@@ -15,7 +14,6 @@ from pathlib import Path
 import numpy as np
 import psutil
 import pytest
-import redis
 from conftest import Product, Sample
 
 from orfila.cases.schemas import Case
@@ -155,8 +153,7 @@ def test_a_worker_killed_in_mid_index_changes_nothing(
 def test_a_broker_that_is_killed_or_emptied_loses_nothing(
     client: Client, product: Product, project: str, sample: Sample
 ) -> None:
-    broker = product.find("valkey-server")
-    broker.kill()
+    product.stack.kill_broker(product.processes())
     dataset = client.add_dataset(project, sample.archive, name="while the broker is away")
     assert dataset.state == "ready"
 
@@ -164,7 +161,7 @@ def test_a_broker_that_is_killed_or_emptied_loses_nothing(
     upload = client.upload(project, sample.archive, "dataset")
     first = client._send("POST", f"/api/v1/projects/{project}/datasets", json={"upload_id": upload.id, "name": "a"})
     second = client._send("POST", f"/api/v1/projects/{project}/datasets", json={"upload_id": upload.id, "name": "b"})
-    redis.Redis(unix_socket_path=str(product.data / "run" / "valkey.sock")).flushall()
+    product.stack.flush_broker()
     for answer in (first, second):
         client.wait(answer.json()["job_id"], timeout=60)
 
@@ -238,9 +235,8 @@ def _index_job(client: Client, case: Case) -> str:
 
 
 def _index_files(product: Product, project: str) -> dict[str, str]:
-    with sqlite3.connect(product.data / "orfila.db") as database:
-        (files,) = database.execute("SELECT files FROM indexes WHERE project_id = ?", (project,)).fetchone()
-    loaded: dict[str, str] = json.loads(files)
+    ((files,),) = product.query("SELECT files FROM indexes WHERE project_id = :project", project=project)
+    loaded: dict[str, str] = json.loads(files) if isinstance(files, str) else files
     return loaded
 
 

@@ -3,19 +3,15 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import random
-import socket
-import subprocess
-import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import boto3
 import pytest
 from conftest import Product, Sample
+from stacks import BUCKET, Seaweed, Servers
 
 from orfila.client import Client
 from orfila.settings import Settings
@@ -23,86 +19,16 @@ from orfila.storage import get_store
 from orfila.storage.s3 import PART_BYTES, S3Store
 
 pytestmark = pytest.mark.timeout(240)
-BUCKET, KEY, SECRET = "orfila-files", "an-access-key", "a-secret-of-this-test"
-GRPC = 10_000
-"""SeaweedFS listens for its own calls on each port plus this."""
-
-
-class Seaweed:
-    """`weed server` on loopback."""
-
-    def __init__(self, folder: Path) -> None:
-        self.environment = {
-            "AWS_ACCESS_KEY_ID": KEY,
-            "AWS_SECRET_ACCESS_KEY": SECRET,
-            "AWS_DEFAULT_REGION": "us-east-1",
-        }
-        master, volume, filer, self.port = self._free_ports(4)
-        rights = ["Admin", "Read", "Write", "List", "Tagging"]
-        identity = {"name": "orfila", "actions": rights, "credentials": [{"accessKey": KEY, "secretKey": SECRET}]}
-        (folder / "s3.json").write_text(json.dumps({"identities": [identity]}))
-        command = [
-            str(Path(sys.executable).parent / "weed"), "server",
-            f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-            f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", "-master.volumeSizeLimitMB=64",
-            "-volume.max=50", "-s3", f"-s3.port={self.port}", f"-s3.config={folder / 's3.json'}", "-s3.iam=false",
-        ]  # fmt: skip
-        with (folder / "weed.log").open("wb") as log:
-            self._process = subprocess.Popen(command, stdout=log, stderr=subprocess.STDOUT)
-        self._log = folder / "weed.log"
-
-    @property
-    def address(self) -> str:
-        return f"http://127.0.0.1:{self.port}"
-
-    def wait(self) -> None:
-        """Until a bucket can be made."""
-        deadline = time.monotonic() + 60
-        while True:
-            try:
-                self.client().create_bucket(Bucket=BUCKET)
-                self.client().put_object(Bucket=BUCKET, Key="first", Body=b"1")
-                self.client().delete_object(Bucket=BUCKET, Key="first")
-            except Exception:
-                if time.monotonic() > deadline or self._process.poll() is not None:
-                    pytest.fail(f"SeaweedFS did not start:\n{self._log.read_text()[-3000:]}")
-                time.sleep(0.3)
-            else:
-                return
-
-    def client(self) -> object:
-        return boto3.client("s3", endpoint_url=self.address, aws_access_key_id=KEY, aws_secret_access_key=SECRET,
-                            region_name="us-east-1")  # fmt: skip
-
-    def stop(self) -> None:
-        self._process.kill()
-        self._process.wait()
-
-    @staticmethod
-    def _free_ports(count: int) -> list[int]:
-        found: list[int] = []
-        while len(found) < count:
-            port = random.randint(20_000, 50_000)
-            try:
-                for number in (port, port + GRPC):
-                    with socket.socket() as probe:
-                        probe.bind(("127.0.0.1", number))
-            except OSError:
-                continue
-            found.append(port)
-        return found
 
 
 @pytest.fixture(scope="module")
-def seaweed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Seaweed]:
-    started = Seaweed(tmp_path_factory.mktemp("weed"))
+def seaweed(servers: Servers) -> Iterator[Seaweed]:
+    """The session's S3 server, with its credentials in this process's environment."""
     before = os.environ.copy()
-    os.environ.update(started.environment)
+    os.environ.update(servers.seaweed.environment)
     try:
-        started.wait()
-        yield started
+        yield servers.seaweed
     finally:
-        started.stop()
         os.environ.clear()
         os.environ.update(before)
 
@@ -207,10 +133,7 @@ def test_the_product_keeps_its_files_in_the_bucket(
 ) -> None:
     """From upload to a verified repair; and after the cache is lost, everything is still there."""
     product = Product(tmp_path_factory.mktemp("s"))
-    product.environment |= seaweed.environment | {
-        "ORFILA_STORAGE_URL": f"s3://{BUCKET}/product",
-        "ORFILA_S3_ENDPOINT_URL": seaweed.address,
-    }
+    product.environment |= seaweed.settings("product")
     try:
         with Client.sign_in(product.start()) as client:
             project = client.projects()[0].id

@@ -9,8 +9,9 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from stacks import BUCKET, Seaweed
 from starlette.testclient import TestClient
-from test_s3 import BUCKET, Seaweed, seaweed
+from test_s3 import seaweed
 
 from orfila.app import create_app
 from orfila.db import now

@@ -18,6 +18,7 @@ from orfila.settings import get_settings
 app = broker_app(get_settings())
 READY_VARIABLE = "ORFILA_READY_FILE"
 DEVICE_VARIABLE = "ORFILA_WORKER_DEVICE"
+QUEUES_VARIABLE = "ORFILA_WORKER_QUEUES"
 
 
 def _prepare_child(**_: Any) -> None:
@@ -25,7 +26,9 @@ def _prepare_child(**_: Any) -> None:
     from orfila_worker.runner import start_runner
 
     die_with_parent()
-    start_runner(get_settings(), os.environ.get(DEVICE_VARIABLE, get_settings().device))
+    runner = start_runner(get_settings(), os.environ.get(DEVICE_VARIABLE, get_settings().device))
+    presence = runner.be_present(os.environ.get(QUEUES_VARIABLE, "").split(","))
+    signals.worker_process_shutdown.connect(lambda **_: presence.stop(), weak=False)
     if ready := os.environ.get(READY_VARIABLE):
         Path(ready).touch()
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from orfila_worker.celery_app import DEVICE_VARIABLE
+from orfila_worker.celery_app import DEVICE_VARIABLE, QUEUES_VARIABLE
 
 QUEUES = ("interactive", "gpu", "cpu", "ingest")
 
@@ -23,6 +23,7 @@ def worker(
     if unknown or not chosen:
         raise typer.BadParameter(f"queues are {', '.join(QUEUES)}; not {', '.join(unknown) or 'none'}")
     os.environ[DEVICE_VARIABLE] = device
+    os.environ[QUEUES_VARIABLE] = ",".join(chosen)
     from orfila_worker.celery_app import app
 
     app.worker_main(

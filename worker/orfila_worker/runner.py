@@ -24,6 +24,7 @@ from orfila.settings import Settings
 from orfila.storage import BlobStore, get_store
 from orfila_engine.devices import select_device
 from orfila_worker.heartbeat import Cancelled, Heartbeat
+from orfila_worker.presence import Presence
 from orfila_worker.tasks import TASKS  # here: importing them after a claim would cost its lease
 from orfila_worker.warm import Warm
 
@@ -66,6 +67,10 @@ class Runner:
         self._warm = Warm(self._store, self._device, settings.data_dir.resolve() / "work")
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         ring_after_commits(self._database, Doorbell(settings))
+
+    def be_present(self, queues: list[str]) -> Presence:
+        """Say that this worker is there, until the answer is stopped."""
+        return Presence(self._database, self._name, queues, self._device)
 
     def drain(self, queue: str) -> None:
         """Run shards of a queue until none is due."""
@@ -157,10 +162,11 @@ def _sentence(error: ValueError) -> str:
 _runner: Runner | None = None
 
 
-def start_runner(settings: Settings, device: str) -> None:
+def start_runner(settings: Settings, device: str) -> Runner:
     """Make this process's runner. Called once in each prefork child."""
     global _runner
     _runner = Runner(settings, device)
+    return _runner
 
 
 def current_runner() -> Runner:

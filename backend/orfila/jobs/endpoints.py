@@ -12,6 +12,13 @@ from orfila.schema_base import Page
 from orfila.web.dependencies import Cursor, Limit, SessionDep, SubjectDep
 
 router = APIRouter(prefix="/api/v1/jobs", tags=["jobs"])
+workers = APIRouter(prefix="/api/v1/workers", tags=["jobs"])
+
+
+@workers.get("")
+def list_workers(session: SessionDep, subject: SubjectDep) -> list[schemas.Worker]:
+    """The worker processes that are there. The job of one is told to those who may see the job."""
+    return service.list_workers(session, subject)
 
 
 @router.get("")

@@ -70,6 +70,7 @@ def claim(session: Session, queues: list[str], worker: str, lease_seconds: float
                 attempts=Shard.attempts + 1,
                 worker=worker,
                 lease_until=db_epoch() + lease_seconds,
+                claimed_at=db_epoch(),
                 progress_at=db_epoch(),
                 progress=0.0,
             )

@@ -43,6 +43,7 @@ def report(session: Session, claim: Claim, lease_seconds: float, progress: float
 def finish(session: Session, store: BlobStore, claim: Claim, result: dict[str, Any]) -> None:
     """Commit a shard's result; the last one of the last stage completes the job. Raises LostLease for a stale claim."""
     job, shard = leases.held(session, claim)
+    _charge(session, job, shard)
     move(shard, "succeeded")
     shard.result, shard.progress, shard.lease_until = result, 1.0, None
     session.flush()
@@ -58,6 +59,7 @@ def finish(session: Session, store: BlobStore, claim: Claim, result: dict[str, A
     else:
         move(job, "succeeded")
         job.result, job.progress, job.phase, job.finished_at = result, 1.0, "done", now()
+        job.seconds = (job.finished_at - (job.started_at or job.finished_at)).total_seconds()
         service.log(session, job.id, "info", "succeeded")
         outcomes.OUTCOMES[job.kind].succeeded(session, store, job, result)
         service.announce(session, job)
@@ -72,6 +74,7 @@ def fail(
     half_batch: it ran out of memory; the next attempt takes half the batch. Raises LostLease for a stale claim.
     """
     job, shard = leases.held(session, claim)
+    _charge(session, job, shard)
     service.log(session, job.id, "error" if not retry else "warning", sentence)
     if job.state == "cancelling":
         _shard_cancelled(shard)
@@ -88,6 +91,7 @@ def fail(
 def acknowledge_cancel(session: Session, claim: Claim) -> None:
     """The worker has stopped because its job is being cancelled."""
     job, shard = leases.held(session, claim)
+    _charge(session, job, shard)
     _shard_cancelled(shard)
     _cancelled_when_idle(session, job)
 
@@ -126,7 +130,7 @@ def retry(session: Session, job: Job) -> None:
             retry(session, need)
     waiting = any(n.state != "succeeded" for n in needs)
     move(job, "waiting" if waiting else "queued")
-    job.error = job.finished_at = job.cancel_requested_at = job.started_at = None
+    job.error = job.finished_at = job.cancel_requested_at = job.started_at = job.seconds = None
     job.phase, job.progress = "", 0.0
     shards = list(session.scalars(select(Shard).where(Shard.job_id == job.id)))
     for shard in shards:
@@ -155,22 +159,31 @@ def take_back_lost(session: Session, max_attempts: int, stall_seconds: float) ->
     for row in found:
         claim = Claim(row.id, row.job_id, row.fence, row.attempts)
         try:
-            leases.held(session, claim)
+            job, _ = leases.held(session, claim)
         except LostLease:
             continue
         # It may have been renewed while we waited for the lock.
         if session.scalar(select(Shard.id).where(Shard.id == row.id, *silent)) is None:
             continue
+        job.leases_lost += 1
         sentence = f"Worker {row.worker} stopped answering in attempt {row.attempts}; the kernel's log may say why."
         fail(session, claim, sentence, retry=True, max_attempts=max_attempts)
         taken += 1
     return taken
 
 
+def _charge(session: Session, job: Job, shard: Shard) -> None:
+    """Add what an attempt took, by the database's clock, to the job's cost."""
+    if shard.claimed_at is not None:
+        job.compute_seconds += max(0.0, (session.scalar(select(db_epoch())) or 0.0) - shard.claimed_at)
+        shard.claimed_at = None
+
+
 def _failed(session: Session, job: Job, sentence: str) -> None:
     for shard in session.scalars(
         select(Shard).where(Shard.job_id == job.id, Shard.state.in_(("queued", "blocked", "running")))
     ):
+        _charge(session, job, shard)
         move(shard, "cancelled")
         shard.lease_until = None
     move(job, "failed")

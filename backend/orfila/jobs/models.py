@@ -37,6 +37,12 @@ class Job(Owned, Base):
     created_at: Mapped[datetime] = mapped_column(default=now)
     started_at: Mapped[datetime | None]
     finished_at: Mapped[datetime | None]
+    seconds: Mapped[float | None]
+    """From the start to the end, of a job that succeeded."""
+    compute_seconds: Mapped[float] = mapped_column(default=0.0, server_default="0")
+    """Of all workers, lost and failed attempts included: what the job has cost."""
+    leases_lost: Mapped[int] = mapped_column(default=0, server_default="0")
+    """How often a shard was taken back from a silent worker."""
     cancel_requested_at: Mapped[datetime | None]
 
 
@@ -76,7 +82,21 @@ class Shard(Base):
     """Database clock; not claimed before this moment (back-off lies in the future)."""
     rung_at: Mapped[float | None]
     lease_until: Mapped[float | None]
+    claimed_at: Mapped[float | None]
     progress_at: Mapped[float | None]
+
+
+class Worker(Base):
+    """A worker process, as long as it says every few seconds that it is there. Moments are the database's."""
+
+    __tablename__ = "workers"
+
+    name: Mapped[str] = mapped_column(String(120), primary_key=True)
+    queues: Mapped[list[Any]]
+    device: Mapped[str] = mapped_column(String(32))
+    version: Mapped[str] = mapped_column(String(32))
+    started_at: Mapped[float]
+    seen_at: Mapped[float] = mapped_column(index=True)
 
 
 class JobLog(Base):

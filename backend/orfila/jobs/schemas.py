@@ -54,6 +54,10 @@ class Job(Response):
     started_at: Timestamp | None
     finished_at: Timestamp | None
     cancel_requested_at: Timestamp | None
+    compute_seconds: float = Field(
+        description="What the job has cost so far: seconds of all workers, lost and failed attempts included."
+    )
+    leases_lost: int = Field(description="How often a part of it was taken back from a worker that fell silent.")
 
 
 class JobDetail(Job):
@@ -61,6 +65,18 @@ class JobDetail(Job):
 
     shards: list[Shard]
     depends_on: list[str]
+
+
+class Worker(Response):
+    """A worker process that is there."""
+
+    name: str = Field(description="host:process id, as in the shards that it runs.")
+    queues: list[str]
+    device: str
+    version: str
+    seconds_up: float
+    seconds_silent: float = Field(description="Since it last said that it is there; it does so every few seconds.")
+    job_id: str | None = Field(description="The job that it works on.")
 
 
 class LogLine(Response):

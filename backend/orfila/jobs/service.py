@@ -13,7 +13,7 @@ from orfila.errors import Conflict, NotFound
 from orfila.events.service import publish
 from orfila.identity.models import User
 from orfila.identity.subject import Subject
-from orfila.jobs import schemas
+from orfila.jobs import presence, schemas
 from orfila.jobs.contracts import Contract
 from orfila.jobs.dispatch import want_ring
 from orfila.jobs.leases import db_epoch
@@ -164,6 +164,16 @@ def list_jobs(
     return Page(items=[described(session, j) for j in rows], next_cursor=next_cursor)
 
 
+def list_workers(session: Session, subject: Subject) -> list[schemas.Worker]:
+    """The workers that are there; what they work on only where the subject may see it."""
+    found = presence.alive(session)
+    ids = [worker.job_id for worker in found if worker.job_id is not None]
+    visible = set(
+        session.scalars(select(Job.id).where(Job.id.in_(ids), Job.project_id.in_(readable_projects(subject))))
+    )
+    return [w if w.job_id in visible else w.model_copy(update={"job_id": None}) for w in found]
+
+
 def described(session: Session, job: Job) -> schemas.Job:
     """A job as clients see it."""
     return schemas.Job(**_fields(session, job))
@@ -212,6 +222,8 @@ def _fields(session: Session, job: Job) -> dict[str, Any]:
         "started_at": job.started_at,
         "finished_at": job.finished_at,
         "cancel_requested_at": job.cancel_requested_at,
+        "compute_seconds": job.compute_seconds,
+        "leases_lost": job.leases_lost,
     }
 
 

@@ -13,7 +13,7 @@ from sqlalchemy.orm import Session
 
 from orfila.db import Database
 from orfila.events import service as events
-from orfila.jobs import lifecycle
+from orfila.jobs import lifecycle, presence
 from orfila.jobs.dispatch import Doorbell, ring_after_commits
 from orfila.jobs.leases import db_epoch
 from orfila.jobs.models import Shard
@@ -75,6 +75,7 @@ def run(settings: Settings, stop: threading.Event) -> None:
                 with database.transaction() as session:
                     uploads.expire(session, settings)
                     events.prune(session)
+                    presence.prune(session)
         except Exception:
             _log.exception("this round failed; trying again")
     database.dispose()

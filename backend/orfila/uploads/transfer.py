@@ -45,10 +45,10 @@ from orfila.uploads import digests, repository, service
 from orfila.uploads.models import Upload
 
 LEASE = timedelta(seconds=10)
-COMMIT_BYTES = 64 * 2**20
+COMMIT_BYTES = 256 * 2**20
 COMMIT_SECONDS = 1.0
 """Without a checksum, what came is committed after so many bytes or so long, whichever is first."""
-WRITE_BYTES = 2 * 2**20
+WRITE_BYTES = 2**20
 CHECKSUMS = ("sha1", "sha256")
 
 

@@ -1795,6 +1795,18 @@ export type Job = {
      * Cancel Requested At
      */
     cancel_requested_at: string | null;
+    /**
+     * Compute Seconds
+     *
+     * What the job has cost so far: seconds of all workers, lost and failed attempts included.
+     */
+    compute_seconds: number;
+    /**
+     * Leases Lost
+     *
+     * How often a part of it was taken back from a worker that fell silent.
+     */
+    leases_lost: number;
 };
 
 /**
@@ -1874,6 +1886,18 @@ export type JobDetail = {
      * Cancel Requested At
      */
     cancel_requested_at: string | null;
+    /**
+     * Compute Seconds
+     *
+     * What the job has cost so far: seconds of all workers, lost and failed attempts included.
+     */
+    compute_seconds: number;
+    /**
+     * Leases Lost
+     *
+     * How often a part of it was taken back from a worker that fell silent.
+     */
+    leases_lost: number;
     /**
      * Shards
      */
@@ -3406,6 +3430,48 @@ export type Verification = {
     seconds: number;
 };
 
+/**
+ * Worker
+ *
+ * A worker process that is there.
+ */
+export type Worker = {
+    /**
+     * Name
+     *
+     * host:process id, as in the shards that it runs.
+     */
+    name: string;
+    /**
+     * Queues
+     */
+    queues: Array<string>;
+    /**
+     * Device
+     */
+    device: string;
+    /**
+     * Version
+     */
+    version: string;
+    /**
+     * Seconds Up
+     */
+    seconds_up: number;
+    /**
+     * Seconds Silent
+     *
+     * Since it last said that it is there; it does so every few seconds.
+     */
+    seconds_silent: number;
+    /**
+     * Job Id
+     *
+     * The job that it works on.
+     */
+    job_id: string | null;
+};
+
 export type HealthData = {
     body?: never;
     path?: never;
@@ -3442,10 +3508,16 @@ export type ReadyData = {
 
 export type ReadyErrors = {
     /**
+     * Service Unavailable
+     */
+    503: Problem;
+    /**
      * Problem
      */
     '4XX': unknown;
 };
+
+export type ReadyError = ReadyErrors[keyof ReadyErrors];
 
 export type ReadyResponses = {
     /**
@@ -6169,6 +6241,52 @@ export type RetryJobResponses = {
 };
 
 export type RetryJobResponse = RetryJobResponses[keyof RetryJobResponses];
+
+export type ListWorkersData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/api/v1/workers';
+};
+
+export type ListWorkersErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ListWorkersResponses = {
+    /**
+     * Response List Workers
+     *
+     * Successful Response
+     */
+    200: Array<Worker>;
+};
+
+export type ListWorkersResponse = ListWorkersResponses[keyof ListWorkersResponses];
+
+export type MetricsData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/metrics';
+};
+
+export type MetricsErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type MetricsResponses = {
+    /**
+     * Successful Response
+     */
+    200: unknown;
+};
 
 export type StreamEventsData = {
     body?: never;
