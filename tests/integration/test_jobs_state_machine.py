@@ -18,6 +18,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from sqlalchemy import select, update
+from stacks import Postgres, Servers
 
 from orfila.datasets.models import Dataset
 from orfila.db import Database
@@ -55,14 +56,18 @@ class Jobs(RuleBasedStateMachine):
         super().__init__()
         self.folder = tempfile.TemporaryDirectory(prefix="orfila-jobs-")
         root = Path(self.folder.name)
-        self.settings = Settings(data_dir=root, max_attempts=MAX_ATTEMPTS)
-        shutil.copyfile(_migrated(), root / "orfila.db")
+        self.settings = Settings(data_dir=root, max_attempts=MAX_ATTEMPTS, database_url=self.new_database(root))
         self.database = Database(self.settings.resolved_database_url)
         self.store: BlobStore = get_store(self.settings)
         self.claims: list[Claim] = []
         self.holder: dict[str, Claim] = {}  # shard -> the claim that counts
         self.committed: dict[str, object] = {}
         self.number = 0
+
+    def new_database(self, root: Path) -> str:
+        """The address of an empty database of this version."""
+        shutil.copyfile(_migrated(), root / "orfila.db")
+        return f"sqlite:///{root / 'orfila.db'}"
 
     @initialize()
     def a_project(self) -> None:
@@ -310,8 +315,34 @@ class Jobs(RuleBasedStateMachine):
         self.folder.cleanup()
 
 
+class JobsOnPostgres(Jobs):
+    """The same on PostgreSQL, where statements of several connections really interleave."""
+
+    postgres: Postgres
+    template = ""
+
+    def new_database(self, root: Path) -> str:
+        self.name = self.postgres.new(self.template)
+        return self.postgres.address(self.name)
+
+    def teardown(self) -> None:
+        super().teardown()
+        self.postgres.run(f"DROP DATABASE {self.name}")
+
+
 TestJobs = Jobs.TestCase
-TestJobs.settings = settings(
+
+
+class TestJobsOnPostgres(JobsOnPostgres.TestCase):  # type: ignore[name-defined,misc]
+    @pytest.fixture(autouse=True)
+    def _server(self, servers: Servers) -> None:
+        JobsOnPostgres.postgres = servers.postgres
+        if not JobsOnPostgres.template:
+            JobsOnPostgres.template = servers.postgres.new()
+            migrate(servers.postgres.address(JobsOnPostgres.template))
+
+
+TestJobs.settings = TestJobsOnPostgres.settings = settings(
     max_examples=25,
     derandomize=True,  # the same examples in every run, so that main fails for a change only
     stateful_step_count=25,

@@ -17,7 +17,7 @@ class Remedy(Base):
     id: Mapped[str] = id_column()
     project_id: Mapped[str] = mapped_column(ForeignKey("projects.id", ondelete="CASCADE"), index=True)
     case_id: Mapped[str] = mapped_column(ForeignKey("cases.id", ondelete="CASCADE"), index=True)
-    method: Mapped[str] = mapped_column(String(8))
+    method: Mapped[str] = mapped_column(String(16))
     remove: Mapped[dict[str, Any]]
     removed: Mapped[str] = mapped_column(String(64))
     """SHA-256 of a .npy blob: sorted int32 indices of the removed training images."""

@@ -432,3 +432,5 @@ def downgrade() -> None:
     op.drop_index("ix_audit_events_case_id", table_name="audit_events")
 
     op.drop_table("audit_events")
+    if op.get_bind().dialect.name == "postgresql":  # the triggers go with their table, the function does not
+        op.execute("DROP FUNCTION IF EXISTS audit_events_refuse()")
