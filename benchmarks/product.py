@@ -9,6 +9,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import psutil
@@ -19,8 +20,9 @@ _LINK = re.compile(r"http://\S+/signin#code=\S+")
 class Product:
     """`orfila up` on a folder, and the most memory that its API has taken."""
 
-    def __init__(self, folder: Path) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, settings: Mapping[str, str] | None = None) -> None:
+        """settings: more ORFILA_* variables."""
+        self._folder, self._settings = folder, dict(settings or {})
         self._most = 0.0
         self._stop = threading.Event()
 
@@ -30,6 +32,7 @@ class Product:
         self.address = f"http://127.0.0.1:{port}"
         environment = {k: v for k, v in os.environ.items() if not k.startswith("ORFILA_")}
         environment |= {"ORFILA_DATA_DIR": str(self._folder), "ORFILA_PORT": str(port), "PYTHONUNBUFFERED": "1"}
+        environment |= self._settings
         self._environment = environment
         log = self._folder.parent / "up.log"
         with log.open("wb") as file:

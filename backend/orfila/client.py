@@ -41,7 +41,7 @@ from orfila.jobs.schemas import Job, JobDetail, LogLine
 from orfila.models.schemas import ClassifierModel, ModelCard, ModelCreate, Prediction
 from orfila.projects.schemas import Project, ProjectCreate
 from orfila.remedies.schemas import Method, Remedy, RemedyCreate, RemovalPreview, RemovalSet
-from orfila.review.schemas import ReviewProgress, VerdictItem, VerdictsPost, VerdictsPosted, VerdictValue
+from orfila.review.schemas import ReviewProgress, Verdict, VerdictItem, VerdictsPost, VerdictsPosted, VerdictValue
 from orfila.storage.base import hash_file
 from orfila.storage.sniff import HEAD_BYTES, is_torch_file
 from orfila.sweeps.schemas import Sweep, SweepCreate
@@ -344,6 +344,11 @@ class Client:
         """`index` of the flagged training images, ascending."""
         found = self.columns(case_id)
         return [int(i) for i in np.sort(found["index"][found["flagged"] == 1])]
+
+    def verdicts(self, case_id: str) -> list[Verdict]:
+        """Every reviewer's current verdicts on a case."""
+        answer = self._send("GET", f"/api/v1/cases/{case_id}/verdicts")
+        return [Verdict.model_validate(v) for v in answer.json()]
 
     def judge(
         self, case_id: str, verdicts: dict[int, VerdictValue | None], reason: str | None = None
