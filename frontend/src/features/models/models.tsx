@@ -2,7 +2,7 @@
 import { Autocomplete, Button, FileButton, Group, JsonInput, Select, Stack, TextInput } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useNavigate, useParams } from '@tanstack/react-router'
-import { useEffect, useState } from 'react'
+import { useCallback, useEffect, useState } from 'react'
 import {
   type CardGuess,
   type ClassifierModel,
@@ -19,7 +19,7 @@ import { ListPage } from '@/components/list-page'
 import { ProblemPanel } from '@/components/states'
 import { StateChip } from '@/components/status'
 import { UploadPanel } from '@/components/upload-panel'
-import { body, idempotencyKey, toProblem } from '@/lib/api'
+import { body, idempotencyKey } from '@/lib/api'
 import { ago, count, percent } from '@/lib/format'
 import { q } from '@/lib/queries'
 
@@ -131,6 +131,12 @@ function CardForm({
   )
 }
 
+/** Whether a file is a zip, as torch.save writes them: safetensors never are. */
+async function startsAsZip(file: File): Promise<boolean> {
+  const head = new Uint8Array(await file.slice(0, 4).arrayBuffer())
+  return String.fromCharCode(...head) === 'PK\x03\x04'
+}
+
 /** A PyTorch file is made into safetensors by a job, which ends in another upload. */
 function Conversion({ source, onConverted }: { source: Upload; onConverted: (upload: Upload) => void }) {
   const convert = useMutation({ mutationFn: () => body(convertUpload({ path: { upload_id: source.id } })) })
@@ -168,9 +174,13 @@ function NewModel({ projectId }: { projectId: string }) {
   const [name, setName] = useState('')
   const [datasetId, setDatasetId] = useState<string | null>(null)
   const [fields, setFields] = useState<CardFields | null>(null)
-  const guessing = useQuery({ ...q.cardGuess(upload?.id ?? ''), enabled: upload !== null, retry: false })
+  const [isTorchFile, setTorchFile] = useState(false)
+  const guessing = useQuery({
+    ...q.cardGuess(upload?.id ?? ''),
+    enabled: upload !== null && !isTorchFile,
+    retry: false,
+  })
   const guess = guessing.data
-  const isTorchFile = guessing.error !== null && toProblem(guessing.error).code === 'torch_file'
   const dataset = datasetId ?? datasets[0]?.id ?? null
   const chosen = datasets.find((d) => d.id === dataset)
   const filled = fields ?? {
@@ -197,6 +207,10 @@ function NewModel({ projectId }: { projectId: string }) {
       void navigate({ to: '/p/$projectId/models/$modelId', params: { projectId, modelId: model.id } })
     },
   })
+  const converted = useCallback((made: Upload) => {
+    setTorchFile(false)
+    setUpload(made)
+  }, [])
   return (
     <section className="panel">
       <h2>Add a model</h2>
@@ -207,13 +221,16 @@ function NewModel({ projectId }: { projectId: string }) {
           accept=".safetensors,.pt,.pth,.bin"
           hint="Weights as safetensors. Its metadata names architecture, classes, input size, mean and deviation, or you give them below."
           onFinished={(finished, file) => {
-            setUpload(finished)
+            void startsAsZip(file).then((isZip) => {
+              setTorchFile(isZip)
+              setUpload(finished)
+            })
             setName((old) => old || file.name.replace(/\.(safetensors|pt|pth|bin)$/i, ''))
           }}
         />
-        {upload && isTorchFile && <Conversion source={upload} onConverted={setUpload} />}
-        {guessing.error && !isTorchFile && <ProblemPanel error={guessing.error} />}
-        {upload && !guessing.error && (
+        {upload && isTorchFile && <Conversion source={upload} onConverted={converted} />}
+        {guessing.error && <ProblemPanel error={guessing.error} />}
+        {upload && !isTorchFile && !guessing.error && (
           <>
             <Group align="end" gap={12}>
               <TextInput
