@@ -33,6 +33,8 @@ _SUMMARIES = {
 _OWN_LAZY = {
     "up": ("orfila.launcher:up", "Run everything on this machine until Ctrl-C."),
     "demo": ("orfila.demo:demo", "Run everything, with a finished sample case."),
+    "backup": ("orfila.backup:backup_command", "Save all rows and files as one tar."),
+    "restore": ("orfila.backup:restore_command", "Fill a new installation from such a tar."),
     "gc": ("orfila.garbage:gc", "Remove files that nothing refers to any more."),
     "sweeper": ("orfila.jobs.commands:sweeper", "Ring again for waiting jobs and take back lost ones."),
 }

@@ -129,6 +129,7 @@ def test_the_programs_run_where_they_are_really_unpickled(tmp_path: Path) -> Non
     assert canary.exists()
 
 
+@pytest.mark.parametrize("product", ["local"], indirect=True, scope="module")
 def test_a_pytorch_file_becomes_a_checked_model(product: Product, sample: Sample, tmp_path: Path) -> None:
     product.environment["ORFILA_CONVERT_TORCH_FILES"] = "true"
     path = tmp_path / "victim.pt"

@@ -15,7 +15,7 @@ from conftest import Product
 
 from orfila.client import Client, DamagedUpload
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = [pytest.mark.timeout(120), pytest.mark.parametrize("product", ["local"], indirect=True, scope="module")]
 _SIZE = 24 * 2**20
 
 

@@ -160,6 +160,7 @@ class Seaweed:
             f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
             f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", "-master.volumeSizeLimitMB=64",
             "-volume.max=50", "-s3", f"-s3.port={self.port}", f"-s3.config={folder / 's3.json'}", "-s3.iam=false",
+            "-s3.port.iceberg=0", "-s3.port.lance=0",
         ]  # fmt: skip
         self._log = folder / "weed.log"
         with self._log.open("wb") as log:

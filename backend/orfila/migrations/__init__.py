@@ -26,11 +26,15 @@ def migrate(url: str) -> None:
     command.upgrade(config(url), "head")
 
 
+def revision(engine: Engine) -> str | None:
+    """Which tables the database has; None before the first migration."""
+    with engine.connect() as connection:
+        return MigrationContext.configure(connection).get_current_revision()
+
+
 def is_current(engine: Engine) -> bool:
     """Whether the database has this version's tables."""
-    with engine.connect() as connection:
-        revision = MigrationContext.configure(connection).get_current_revision()
-    return revision == ScriptDirectory.from_config(config(str(engine.url))).get_current_head()
+    return revision(engine) == ScriptDirectory.from_config(config(str(engine.url))).get_current_head()
 
 
-__all__ = ["config", "is_current", "migrate"]
+__all__ = ["config", "is_current", "migrate", "revision"]
