@@ -41,6 +41,7 @@ import {
   listTokens,
   listUploads,
   listVerdicts,
+  listWorkers,
   predictionColumns,
   previewRemoval,
   scoreColumns,
@@ -245,6 +246,7 @@ export const q = {
       queryKey: ['jobs', 'active'],
       queryFn: () => everything((cursor) => body(listJobs({ query: { active: true, limit: 200, cursor } }))),
     }),
+  workers: () => queryOptions({ queryKey: ['workers'], queryFn: () => body(listWorkers()) }),
   jobs: () =>
     infiniteQueryOptions({
       queryKey: ['jobs', 'all'],

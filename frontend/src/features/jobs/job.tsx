@@ -65,6 +65,13 @@ export function JobScreen() {
                       ['Finished', job.finished_at ? moment(job.finished_at) : '–'],
                       ['Ran for', job.started_at ? duration(elapsed(job.started_at, job.finished_at)) : '–'],
                       ['Attempts', job.attempts],
+                      ['Cost', `${duration(job.compute_seconds)} of workers, lost and failed attempts included`],
+                      [
+                        'Leases lost',
+                        job.leases_lost === 0
+                          ? 'none'
+                          : `${job.leases_lost}: a worker fell silent, and another took its part up`,
+                      ],
                     ]}
                   />
                 </section>

@@ -1,4 +1,5 @@
 // All jobs, newest first.
+import { Stack } from '@mantine/core'
 import { useInfiniteQuery } from '@tanstack/react-query'
 import { JobIcon } from '@/components/icons'
 import { isActive } from '@/components/job-progress'
@@ -7,6 +8,7 @@ import { TitleRow } from '@/components/page'
 import { Empty, Loaded } from '@/components/states'
 import { q } from '@/lib/queries'
 import { JobsTable } from './jobs-table'
+import { Workers } from './workers'
 
 export function JobsScreen() {
   const jobs = useInfiniteQuery({
@@ -16,22 +18,25 @@ export function JobsScreen() {
   return (
     <div className="page">
       <TitleRow title="Jobs" />
-      <section className="panel">
-        <Loaded query={jobs}>
-          {(page) =>
-            page.items.length > 0 ? (
-              <>
-                <JobsTable jobs={page.items} />
-                <More query={jobs} shown={page.items.length} />
-              </>
-            ) : (
-              <Empty icon={<JobIcon />}>
-                No job yet. Reading a data set, checking a model and investigating are jobs.
-              </Empty>
-            )
-          }
-        </Loaded>
-      </section>
+      <Stack gap={16}>
+        <section className="panel">
+          <Loaded query={jobs}>
+            {(page) =>
+              page.items.length > 0 ? (
+                <>
+                  <JobsTable jobs={page.items} />
+                  <More query={jobs} shown={page.items.length} />
+                </>
+              ) : (
+                <Empty icon={<JobIcon />}>
+                  No job yet. Reading a data set, checking a model and investigating are jobs.
+                </Empty>
+              )
+            }
+          </Loaded>
+        </section>
+        <Workers />
+      </Stack>
     </div>
   )
 }
