@@ -123,6 +123,28 @@ def test_what_is_stored_again_counts_as_new(seaweed: Seaweed, prefix: str, tmp_p
     assert [blob.sha256 for blob in store.stored()] == [one]
 
 
+def test_a_large_blob_that_is_stored_again_stays_as_it_is_and_counts_as_new(
+    seaweed: Seaweed, prefix: str, tmp_path: Path
+) -> None:
+    """Nothing of it travels and nothing is written anew: a marker tells that it was stored again."""
+    key = {"Bucket": BUCKET}
+    (tmp_path / "file").write_bytes(random.Random(2).randbytes(2 * PART_BYTES + 1))
+    store = opened(seaweed, prefix, tmp_path / "here")
+    sha256 = store.put_file(tmp_path / "file")
+    first = next(store.stored())
+    key["Key"] = store.key(sha256)
+    written = seaweed.client().head_object(**key)["LastModified"]
+    time.sleep(1.1)
+    assert opened(seaweed, prefix, tmp_path / "there").put_file(tmp_path / "file") == sha256
+    assert seaweed.client().head_object(**key)["LastModified"] == written
+    again = next(store.stored())
+    assert again.modified > first.modified
+    assert not store.discard(sha256, first.modified + 0.5)
+    assert opened(seaweed, prefix, tmp_path / "third").local_path(sha256).stat().st_size == first.size
+    store.delete(sha256)
+    assert not list(store.stored())
+
+
 def test_the_address_is_checked(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="no address of a bucket"):
         get_store(Settings(data_dir=tmp_path, storage_url="http://bucket"))

@@ -158,8 +158,8 @@ class Seaweed:
         command = [
             str(Path(sys.executable).parent / "weed"), "server",
             f"-dir={folder}", "-ip=127.0.0.1", "-ip.bind=127.0.0.1",
-            f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", "-master.volumeSizeLimitMB=64",
-            "-volume.max=50", "-s3", f"-s3.port={self.port}", f"-s3.config={folder / 's3.json'}", "-s3.iam=false",
+            f"-master.port={master}", f"-volume.port={volume}", f"-filer.port={filer}", "-master.volumeSizeLimitMB=256",
+            "-volume.max=100", "-s3", f"-s3.port={self.port}", f"-s3.config={folder / 's3.json'}", "-s3.iam=false",
             "-s3.port.iceberg=0", "-s3.port.lance=0",
         ]  # fmt: skip
         self._log = folder / "weed.log"

@@ -96,36 +96,48 @@ class S3Store:
 
     def exists(self, sha256: str) -> bool:
         """Whether the blob is in the bucket."""
-        return self._head(sha256) is not None
+        return self._head(self.key(sha256)) is not None
 
     def size(self, sha256: str) -> int:
         """Bytes of a blob."""
-        head = self._head(sha256)
+        head = self._head(self.key(sha256))
         if head is None:
             raise FileNotFoundError(f"blob {sha256} is not in the store")
         return int(head["ContentLength"])
 
     def delete(self, sha256: str) -> None:
         """Remove a blob."""
-        self.client.delete_object(Bucket=self.bucket, Key=self.key(sha256))
+        for key in (self.key(sha256), self._renewal(sha256)):
+            self.client.delete_object(Bucket=self.bucket, Key=key)
         self._cache.delete(sha256)
 
     def stored(self) -> Iterator[Stored]:
         """Every blob of the bucket below the prefix."""
-        prefix = f"{self._prefix}/" if self._prefix else ""
-        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=prefix):
-            for item in page.get("Contents", []):
-                name = item["Key"].removeprefix(prefix)
-                if _BLOB.fullmatch(name):  # uploads on their way lie beside them
-                    yield Stored(name.replace("/", ""), int(item["Size"]), item["LastModified"].timestamp())
+        renewed = {name: at for name, _, at in self._listed("renewed/")}
+        for name, size, at in self._listed(""):
+            if _BLOB.fullmatch(name):  # uploads on their way and renewals lie beside them
+                sha256 = name.replace("/", "")
+                yield Stored(sha256, size, max(at, renewed.get(f"renewed/{sha256}", at)))
 
     def discard(self, sha256: str, before: float) -> bool:
-        """Remove a blob unless it was stored again since."""
-        head = self._head(sha256)
-        if head is None or head["LastModified"].timestamp() >= before:
+        """Remove a blob unless its content was stored again since."""
+        if self._head(self.key(sha256)) is None:
             return False
+        for key in (self.key(sha256), self._renewal(sha256)):
+            head = self._head(key)
+            if head is not None and head["LastModified"].timestamp() >= before:
+                return False
         self.delete(sha256)
         return True
+
+    def _listed(self, folder: str) -> Iterator[tuple[str, int, float]]:
+        """Name below the prefix, bytes and date of every object in a folder."""
+        prefix = self.named("")
+        for page in self.client.get_paginator("list_objects_v2").paginate(
+            Bucket=self.bucket, Prefix=self.named(folder)
+        ):
+            for item in page.get("Contents", []):
+                yield item["Key"].removeprefix(prefix), int(item["Size"]), item["LastModified"].timestamp()
 
     def put_tree(self, directory: Path) -> Tree:
         """Store every file of a flat directory."""
@@ -160,9 +172,9 @@ class S3Store:
         """A name below the prefix."""
         return f"{self._prefix}/{name}" if self._prefix else name
 
-    def _head(self, sha256: str) -> dict[str, Any] | None:
+    def _head(self, key: str) -> dict[str, Any] | None:
         try:
-            head: dict[str, Any] = self.client.head_object(Bucket=self.bucket, Key=self.key(sha256))
+            head: dict[str, Any] = self.client.head_object(Bucket=self.bucket, Key=key)
         except ClientError as error:
             if error.response["Error"]["Code"] in ("404", "NoSuchKey", "NotFound"):
                 return None
@@ -170,14 +182,18 @@ class S3Store:
         return head
 
     def renew(self, sha256: str) -> bool:
-        """Whether the blob is there; if so it counts as stored now: a copy onto itself has a new date."""
-        key = self.key(sha256)
-        if self._head(sha256) is None:
+        """Whether the blob is there; if so it counts as stored now: an empty object of a new date says so.
+
+        A copy of the blob onto itself would have a new date too, but takes as long and as much room as the blob is
+        large.
+        """
+        if self._head(self.key(sha256)) is None:
             return False
-        self.client.copy(
-            {"Bucket": self.bucket, "Key": key}, self.bucket, key, ExtraArgs={"MetadataDirective": "REPLACE"}
-        )
+        self.client.put_object(Bucket=self.bucket, Key=self._renewal(sha256), Body=b"")
         return True
+
+    def _renewal(self, sha256: str) -> str:
+        return self.named(f"renewed/{sha256}")
 
     def _fetch(self, sha256: str) -> None:
         """Into the cache, whole or not at all, and only if it is what its name says."""
