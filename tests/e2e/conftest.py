@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import urlsplit
 
+import psutil
 import pytest
 from playwright.sync_api import Page, Request, sync_playwright
 from sample import Sample, make_sample
@@ -39,6 +40,13 @@ class Server:
     address: str
     link: str
     environment: dict[str, str]
+    pid: int
+
+    def kill_api(self) -> None:
+        """As a crash would; `orfila up` starts it again."""
+        for child in psutil.Process(self.pid).children():
+            if "api" in child.cmdline():
+                child.kill()
 
     def another_link(self) -> str:
         """A new one-time link, as `orfila user link` prints it."""
@@ -83,7 +91,7 @@ def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Server]:
             env=environment,
         )
     try:
-        yield Server(f"http://127.0.0.1:{port}", _link(process, log), environment)
+        yield Server(f"http://127.0.0.1:{port}", _link(process, log), environment, process.pid)
     finally:
         process.terminate()
         process.wait(30)

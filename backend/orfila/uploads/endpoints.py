@@ -206,9 +206,12 @@ def upload_offset(
     subject: SubjectDep,
     settings: SettingsDep,
 ) -> None:
-    """The offset to go on from, in the header Upload-Offset (tus)."""
+    """The offset to go on from, in the header Upload-Offset (tus); 423 while another request still moves it."""
     with database.reading() as session:
         upload = service.find(session, subject, upload_id)
+    if upload.state == "receiving":
+        # Whoever asks wants to send: sending now would be refused, and the bytes would have travelled for nothing.
+        service.require_unlocked(upload)
     if upload.state == "receiving" and upload.offset == upload.size:
         # All bytes were committed, and the process died before the file was stored: do that now.
         service.complete(database, settings, upload_id, subject.name)

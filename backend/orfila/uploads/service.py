@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 from orfila import crash
 from orfila.audit.service import record
 from orfila.db import Database, now
-from orfila.errors import Conflict, NoSpace, NotFound, TooLarge, Unprocessable, UnsupportedContent
+from orfila.errors import Conflict, Locked, NoSpace, NotFound, TooLarge, Unprocessable, UnsupportedContent
 from orfila.events import publish
 from orfila.identity.subject import Subject
 from orfila.projects.access import Permission, require, require_of
@@ -86,6 +86,12 @@ def find(session: Session, subject: Subject, upload_id: str, permission: Permiss
     if upload.state == "expired":
         raise NotFound("This upload expired before it was finished; start it again.", code="upload_expired")
     return upload
+
+
+def require_unlocked(upload: Upload) -> None:
+    """Refuse what must wait while another request sends this upload. Raises Locked."""
+    if upload.writer is not None and upload.writer_until is not None and upload.writer_until > now():
+        raise Locked("Another request is sending this upload; try again in some seconds.", code="upload_locked")
 
 
 def finished(

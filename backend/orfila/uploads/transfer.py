@@ -8,7 +8,7 @@ The committed offset in SQL is the truth. A PATCH
 3. syncs and advances the offset by compare-and-set, now and then and at the end, also when the client is gone.
    With `Upload-Checksum` it does so once, after the checksum proved right.
 Writing and hashing go on in a thread while the next bytes come in. The SHA-256 of the whole runs along (`digests`).
-Leases go by the clock of the machine that serves the request: ten seconds are long beside the differences of clocks.
+Leases go by the clock of the machine that serves the request: seconds are long beside the differences of clocks.
 """
 
 from __future__ import annotations
@@ -44,7 +44,8 @@ from orfila.storage import Segment, Sink, get_partial_files, sniff
 from orfila.uploads import digests, repository, service
 from orfila.uploads.models import Upload
 
-LEASE = timedelta(seconds=10)
+LEASE = timedelta(seconds=5)
+"""Renewed every second while bytes come. A sender that is silent for longer can be taken over from, safely."""
 COMMIT_BYTES = 256 * 2**20
 COMMIT_SECONDS = 1.0
 """Without a checksum, what came is committed after so many bytes or so long, whichever is first."""
@@ -249,8 +250,7 @@ def _claim(
             "from there.",
             code="upload_offset_mismatch",
         )
-    if upload.writer is not None and upload.writer_until is not None and upload.writer_until > now():
-        raise Locked("Another request is sending this upload; try again in some seconds.", code="upload_locked")
+    service.require_unlocked(upload)
     files = get_partial_files(settings)
     token, part = new_id(), upload.part
     if upload.writer is not None:

@@ -13,7 +13,7 @@ interface Transfer {
   sent: number
   /** Bytes a second, over the last seconds; null until that is known. */
   speed: number | null
-  state: 'sending' | 'paused' | 'finished' | 'failed'
+  state: 'sending' | 'offline' | 'paused' | 'finished' | 'failed'
   error?: Error
 }
 
@@ -44,7 +44,8 @@ export function UploadPanel({
     setTransfer({ file, sent: 0, speed: null, state: 'sending' })
     try {
       handle.current = await startUpload(file, projectId, purpose, {
-        onProgress: (sent) => update({ sent, speed: speed(sent, performance.now()) }),
+        onProgress: (sent) => update({ sent, speed: speed(sent, performance.now()), state: 'sending' }),
+        onOffline: () => update({ state: 'offline' }),
         onFinished: (upload) => {
           update({ sent: file.size, state: 'finished' })
           onFinished(upload, file)
@@ -73,7 +74,7 @@ export function UploadPanel({
     const file = event.dataTransfer.files[0]
     if (file) void start(file)
   }
-  const busy = transfer?.state === 'sending' || transfer?.state === 'paused'
+  const busy = transfer?.state === 'sending' || transfer?.state === 'offline' || transfer?.state === 'paused'
   return (
     <Stack gap={8}>
       <button
@@ -124,14 +125,14 @@ export function UploadPanel({
             {busy && (
               <ActionIcon
                 variant="default"
-                aria-label={transfer.state === 'sending' ? 'Pause upload' : 'Resume upload'}
+                aria-label={transfer.state === 'paused' ? 'Resume upload' : 'Pause upload'}
                 onClick={() => {
-                  if (transfer.state === 'sending') handle.current?.pause()
-                  else handle.current?.resume()
-                  update({ state: transfer.state === 'sending' ? 'paused' : 'sending' })
+                  if (transfer.state === 'paused') handle.current?.resume()
+                  else handle.current?.pause()
+                  update({ state: transfer.state === 'paused' ? 'sending' : 'paused' })
                 }}
               >
-                {transfer.state === 'sending' ? <PauseIcon /> : <PlayIcon />}
+                {transfer.state === 'paused' ? <PlayIcon /> : <PauseIcon />}
               </ActionIcon>
             )}
             {busy && (
@@ -153,6 +154,11 @@ export function UploadPanel({
             size="sm"
             color={transfer.state === 'failed' ? 'red' : undefined}
           />
+          {transfer.state === 'offline' && (
+            <Text size="xs" c="dimmed" role="status">
+              There is no network. What was sent is safe; the upload goes on by itself when there is one.
+            </Text>
+          )}
           {transfer.state === 'paused' && (
             <Text size="xs" c="dimmed">
               Paused. What was sent is safe; after a reload, choose the same file to continue.

@@ -15,6 +15,8 @@ interface Watcher {
   onProgress: (sent: number, total: number) => void
   onFinished: (upload: Upload) => void
   onError: (error: Error) => void
+  /** The machine is offline; the upload goes on by itself when it is not. */
+  onOffline: () => void
 }
 
 const memory = 'orfila-uploads'
@@ -73,7 +75,8 @@ export async function startUpload(
       }),
     ))
   remember(fingerprint, upload.id)
-  const tus = new TusUpload(file, {
+  const goOn = () => tus.start()
+  const tus: TusUpload = new TusUpload(file, {
     uploadUrl: new URL(upload.location, window.location.href).href,
     // The server keeps what came of a request that breaks off, so a request may be long.
     chunkSize: 64 * 1024 * 1024,
@@ -85,6 +88,12 @@ export async function startUpload(
       body(getUpload({ path: { upload_id: upload.id } })).then(watcher.onFinished, watcher.onError)
     },
     onError: (error) => {
+      // The library does not try again while there is no network at all; when there is one, it goes on.
+      if (!navigator.onLine) {
+        window.addEventListener('online', goOn, { once: true })
+        watcher.onOffline()
+        return
+      }
       const answer = 'originalResponse' in error ? error.originalResponse?.getBody() : undefined
       let problem: unknown = error
       if (answer) {
@@ -99,9 +108,13 @@ export async function startUpload(
   })
   tus.start()
   return {
-    pause: () => void tus.abort(),
-    resume: () => tus.start(),
+    pause: () => {
+      window.removeEventListener('online', goOn)
+      void tus.abort()
+    },
+    resume: goOn,
     cancel: () => {
+      window.removeEventListener('online', goOn)
       remember(fingerprint, null)
       void tus.abort(true)
     },
