@@ -185,7 +185,7 @@ export const getUpload = <ThrowOnError extends boolean = true>(options: Options<
 /**
  * Upload Offset
  *
- * The offset to go on from, in the header Upload-Offset (tus).
+ * The offset to go on from, in the header Upload-Offset (tus); 423 while another request still moves it.
  */
 export const uploadOffset = <ThrowOnError extends boolean = true>(options: Options<UploadOffsetData, ThrowOnError>) => (options.client ?? client).head<UploadOffsetResponses, UploadOffsetErrors, ThrowOnError>({ url: '/api/v1/uploads/{upload_id}', ...options });
 

@@ -20,6 +20,8 @@ interface Watcher {
 }
 
 const memory = 'orfila-uploads'
+/** Between attempts to hear that an upload is finished, ms; after the last one it is an error. */
+const FINISH_PAUSES = [500, 1000, 3000, 5000, null]
 
 /** What tells a file apart from another of the same name, without reading it. */
 export function fileFingerprint(file: File, projectId: string, purpose: UploadPurpose): string {
@@ -45,12 +47,13 @@ function remember(fingerprint: string, id: string | null): void {
   }
 }
 
-async function unfinished(fingerprint: string): Promise<Upload | null> {
+/** The upload of this file that was begun earlier; it may have been finished without this page hearing of it. */
+async function begun(fingerprint: string): Promise<Upload | null> {
   const id = remembered()[fingerprint]
   if (!id) return null
   try {
     const upload = await body(getUpload({ path: { upload_id: id } }))
-    if (upload.state === 'receiving') return upload
+    if (upload.state === 'receiving' || upload.state === 'finished') return upload
   } catch {
     // Expired or removed on the server: start again.
   }
@@ -66,7 +69,7 @@ export async function startUpload(
 ): Promise<UploadHandle> {
   const fingerprint = fileFingerprint(file, projectId, purpose)
   const upload =
-    (await unfinished(fingerprint)) ??
+    (await begun(fingerprint)) ??
     (await body(
       createUpload({
         path: { project_id: projectId },
@@ -75,7 +78,26 @@ export async function startUpload(
       }),
     ))
   remember(fingerprint, upload.id)
-  const goOn = () => tus.start()
+  // All bytes are there; the answer that says so may be lost like any other.
+  const finish = async () => {
+    for (const pause of FINISH_PAUSES) {
+      try {
+        const finished = await body(getUpload({ path: { upload_id: upload.id } }))
+        remember(fingerprint, null)
+        return watcher.onFinished(finished)
+      } catch (error) {
+        if (!navigator.onLine) return waitForNetwork()
+        if (pause === null) return watcher.onError(error as Error)
+        await new Promise((resolve) => setTimeout(resolve, pause))
+      }
+    }
+  }
+  let goOn: () => void = () => tus.start()
+  const onOnline = () => goOn()
+  const waitForNetwork = () => {
+    window.addEventListener('online', onOnline, { once: true })
+    watcher.onOffline()
+  }
   const tus: TusUpload = new TusUpload(file, {
     uploadUrl: new URL(upload.location, window.location.href).href,
     // The server keeps what came of a request that breaks off, so a request may be long.
@@ -84,14 +106,13 @@ export async function startUpload(
     storeFingerprintForResuming: false,
     onProgress: watcher.onProgress,
     onSuccess: () => {
-      remember(fingerprint, null)
-      body(getUpload({ path: { upload_id: upload.id } })).then(watcher.onFinished, watcher.onError)
+      goOn = finish
+      finish()
     },
     onError: (error) => {
       // The library does not try again while there is no network at all; when there is one, it goes on.
       if (!navigator.onLine) {
-        window.addEventListener('online', goOn, { once: true })
-        watcher.onOffline()
+        waitForNetwork()
         return
       }
       const answer = 'originalResponse' in error ? error.originalResponse?.getBody() : undefined
@@ -106,15 +127,18 @@ export async function startUpload(
       watcher.onError(toProblem(problem))
     },
   })
-  tus.start()
+  if (upload.state === 'finished') {
+    goOn = finish
+    void finish()
+  } else tus.start()
   return {
     pause: () => {
-      window.removeEventListener('online', goOn)
+      window.removeEventListener('online', onOnline)
       void tus.abort()
     },
-    resume: goOn,
+    resume: onOnline,
     cancel: () => {
-      window.removeEventListener('online', goOn)
+      window.removeEventListener('online', onOnline)
       remember(fingerprint, null)
       void tus.abort(true)
     },
