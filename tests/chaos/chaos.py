@@ -212,7 +212,11 @@ class Installation:
         self.database.dispose()
 
     def _worker(self, rng: random.Random) -> psutil.Process:
-        """The child of a worker that computes; sometimes it is just being started again, and the parent is hit."""
+        """A worker process in the middle of a shard, where there is one; else any, perhaps just being started."""
+        busy = self.query("SELECT DISTINCT worker FROM shards WHERE state = 'running' AND worker IS NOT NULL")
+        with suppress(psutil.NoSuchProcess):
+            if busy:
+                return psutil.Process(int(rng.choice(sorted(row.worker for row in busy)).rpartition(":")[2]))
         name = rng.choice(sorted(n for n in self._processes if n not in ("api", "sweeper")))
         parent = psutil.Process(self._processes[name].pid)
         with suppress(psutil.NoSuchProcess):
