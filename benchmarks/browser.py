@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import Page, sync_playwright
 
+from benchmarks.chromium import FLAGS
 from benchmarks.product import Product
 from benchmarks.tables import table, verdict
 from orfila.client import Client
@@ -24,16 +25,6 @@ EDGE_SYNTHETIC = 16
 N_TIMES = 5
 LIMITS = {N_REAL: (1000.0, 50.0), N_SYNTHETIC: (2000.0, 300.0)}
 """Images -> milliseconds until the gallery is drawn, and of a filter."""
-_FLAGS = (
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-)
 _WATCH_PAINT = """
 window.firstPaint = new Promise(resolve => {
   const look = () => {
@@ -71,7 +62,7 @@ def run(packed: Path, work: Path) -> dict[str, Any]:
             sync_playwright() as playwright,
         ):
             project = client.projects()[0].id
-            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=list(_FLAGS))
+            browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
             page = browser.new_page(viewport={"width": 1280, "height": 1600})
             page.goto(product.another_link())
             page.get_by_role("heading").first.wait_for()

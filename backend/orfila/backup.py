@@ -77,7 +77,7 @@ def backup(database: Database, store: BlobStore, target: Path) -> Saved:
 
 
 def restore(database: Database, store: BlobStore, source: Path) -> Saved:
-    """Fill an empty, migrated installation; nothing is written unless every row can be.
+    """Fill an empty, migrated installation; no row is written unless every row and file is sound.
 
     Raises Conflict when the installation is not empty, Unprocessable for what is no backup of this version's tables.
     """

@@ -249,7 +249,7 @@ class Person:
 
     def __init__(self, address: str, token: str, project: str, case: str, archive: Path) -> None:
         self._address, self._token = address, token
-        self._project, self._case, self._archive = project, case, archive
+        self.project, self._case, self._archive = project, case, archive
         self.verdicts: dict[int, str] = {}
         self.uploads: dict[str, str] = {}
         self.jobs: list[str] = []
@@ -280,7 +280,7 @@ class Person:
             while not self._stop.wait(2.0):
                 path = self._archive.with_name(f"copy-{number}.npz")
                 path.write_bytes(self._archive.read_bytes() + number.to_bytes(8, "big"))
-                upload = patiently(lambda p=path: client.upload(self._project, p, "dataset"))  # type: ignore[misc]
+                upload = patiently(lambda p=path: client.upload(self.project, p, "dataset"))  # type: ignore[misc]
                 self.uploads[upload.id] = upload.sha256 or ""
                 number += 1
 
@@ -402,7 +402,7 @@ def _examine(
     )
     report.wrong += [f"{len(twice)} images have two verdicts of one person"] if twice else []
 
-    stored = {upload.id: upload for upload in client.uploads(person._project)}
+    stored = {upload.id: upload for upload in client.uploads(person.project)}
     report.uploads = len(person.uploads)
     for upload_id, sha256 in person.uploads.items():
         if upload_id not in stored or stored[upload_id].sha256 != sha256:

@@ -19,16 +19,8 @@ import pytest
 from playwright.sync_api import Page, Request, sync_playwright
 from sample import Sample, make_sample
 
-CHROMIUM_FLAGS = [
-    "--headless",
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-quic",
-    "--no-first-run",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--disable-sync",
-]
+from benchmarks.chromium import FLAGS
+
 START_SECONDS = 120
 UI = Path(__file__).parents[2] / "backend" / "orfila" / "static" / "ui" / "index.html"
 
@@ -113,7 +105,7 @@ def watched(server: Server) -> Iterator[Watched]:
     if chromium is None:
         pytest.skip("no Chromium: apt-get install chromium")
     with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=CHROMIUM_FLAGS)
+        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
         page = browser.new_page(viewport={"width": 1280, "height": 900}, locale="en-GB")
         seen = Watched(page)
 
