@@ -128,8 +128,10 @@ def test_what_was_not_committed_is_sent_again_and_what_a_late_writer_sent_is_now
         row.writer, row.writer_until = "dead", now() - timedelta(seconds=1)
     assert hosts.offset(1, upload) == SEGMENT_BYTES
     assert hosts.send(1, upload, SEGMENT_BYTES, data[SEGMENT_BYTES : 2 * SEGMENT_BYTES]) == 204
-    late.write(memoryview(b"\0" * SEGMENT_BYTES))
-    late.sync()
+    # One that wakes after the same bytes were committed by another, and writes them where it had been.
+    later = get_partial_files(hosts.settings[0]).open(upload["id"], "part", SEGMENT_BYTES)
+    later.write(memoryview(b"\0" * SEGMENT_BYTES))
+    later.sync()
     assert hosts.send(0, upload, 2 * SEGMENT_BYTES, data[2 * SEGMENT_BYTES :]) == 204
     hosts.finished(upload, data)
 
