@@ -257,6 +257,7 @@ def test_a_pytorch_file_becomes_another_upload_where_that_is_allowed(tmp_path):
     made = site.post(f"/uploads/{source}/conversion", None)
     assert (made["state"], made["filename"]) == ("converting", "net.safetensors")
     assert made["converted_from"] == hashlib.sha256(torch_zip()).hexdigest()
+    assert site.post(f"/uploads/{source}/conversion", None) == made, "asked twice, made once"
     assert site.get(f"/uploads/{made['id']}/card", 422)["code"] == "upload_unconverted"
     assert site.client.delete(made["location"]).status_code == 409
     site.fail(made["job_id"], "It holds something else.")

@@ -14,14 +14,14 @@ from orfila.jobs import service as jobs
 from orfila.jobs.contracts import ConversionResult, ConversionSpec
 from orfila.settings import Settings
 from orfila.storage import BlobStore, sniff
-from orfila.uploads import schemas, service
+from orfila.uploads import repository, schemas, service
 from orfila.uploads.models import Upload
 
 SUFFIX = ".safetensors"
 
 
 def convert(session: Session, subject: Subject, settings: Settings, store: BlobStore, upload_id: str) -> schemas.Upload:
-    """A new upload, which a job makes of a finished one; wait for it as for one that is being sent.
+    """An upload that a job makes of a finished one; asked again, the same one. Wait for it as for one that is sent.
 
     Raises Forbidden where conversion is switched off, Unprocessable for what is no PyTorch file.
     """
@@ -32,6 +32,9 @@ def convert(session: Session, subject: Subject, settings: Settings, store: BlobS
     assert source.sha256 is not None, "finished uploads have a digest"
     if not is_torch_file(store, source):
         raise Unprocessable("This upload is no PyTorch file; use it as it is.", code="not_a_torch_file")
+    made_before = repository.converted_from(session, source.project_id, source.sha256)
+    if made_before is not None:
+        return service.described(made_before)
     name = PurePath(source.filename).stem + SUFFIX
     body = schemas.UploadCreate(filename=name, size=source.size, purpose="model")
     made = service.create(session, subject, settings, source.project_id, body)

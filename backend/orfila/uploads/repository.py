@@ -95,3 +95,13 @@ def finish(session: Session, upload_id: str, sha256: str) -> bool:
         .returning(Upload.id)
     )
     return result.first() is not None
+
+
+def converted_from(session: Session, project_id: str, sha256: str) -> Upload | None:
+    """The upload that was made, or is being made, of a file of this project."""
+    query = select(Upload).where(
+        Upload.project_id == project_id,
+        Upload.converted_from == sha256,
+        Upload.state.in_(("converting", "finished")),
+    )
+    return session.scalar(query.order_by(Upload.created_at).limit(1))
