@@ -45,6 +45,10 @@ class Settings(BaseSettings):
     max_attempts: int = Field(3, ge=1, description="A shard fails for good after this many attempts.")
     sweep_seconds: float = Field(1.0, gt=0, description="Pause between two rounds of the sweeper.")
     index_shard_images: int = Field(5_000, ge=100, description="Training images in one shard of an index.")
+    ingest_whole_bytes: int = Field(
+        256 * 2**20, ge=0, description="An archive of at most this size is read by one worker, a larger one in parts."
+    )
+    ingest_part_images: int = Field(16_384, ge=1_024, description="Images in one part of a larger archive.")
     device: str = Field("auto", description="torch device of the workers: auto, cpu, cuda, cuda:0 ...")
 
     @property

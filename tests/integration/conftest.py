@@ -87,6 +87,8 @@ class Product:
             "ORFILA_LEASE_SECONDS": str(LEASE_SECONDS),
             "ORFILA_SWEEP_SECONDS": "0.3",
             "ORFILA_INDEX_SHARD_IMAGES": "300",
+            "ORFILA_INGEST_WHOLE_BYTES": "0",
+            "ORFILA_INGEST_PART_IMAGES": "1024",
             "PYTHONUNBUFFERED": "1",
         }
         self.environment |= self.stack.environment

@@ -53,7 +53,9 @@ def drill(client: Client, product: Product, clean: Path) -> Drill:
     psutil.Process(int(worker.rpartition(":")[2])).kill()
     seen: list[str] = []
     client.wait(job.id, lambda doing, _: seen.append(doing), timeout=200)
-    assert client.job(job.id).attempts == 2
+    done = client.job(job.id)
+    assert done.attempts == 2
+    assert [s.stage for s in done.shards] == [0, 1, 1, 1, 1, 1, 2], "all free workers build the index"
     assert not any("epoch 1 of" in doing or "epoch 2 of" in doing for doing in seen), "finished epochs are kept"
     return client.drill(started.id)
 

@@ -29,6 +29,7 @@ from orfila.jobs import leases, lifecycle, service
 from orfila.jobs.contracts import IndexBuildSpec
 from orfila.jobs.leases import Claim, LostLease
 from orfila.jobs.models import Job, JobNeed, Shard
+from orfila.jobs.service import SPLIT, Stage
 from orfila.jobs.states import ACTIVE
 from orfila.jobs.sweeper import sweep
 from orfila.migrations import migrate
@@ -63,6 +64,7 @@ class Jobs(RuleBasedStateMachine):
         self.holder: dict[str, Claim] = {}  # shard -> the claim that counts
         self.committed: dict[str, object] = {}
         self.number = 0
+        self.parts: dict[str, list[dict[str, int]]] = {}  # job -> what its first stage says that the second has
 
     def new_database(self, root: Path) -> str:
         """The address of an empty database of this version."""
@@ -90,8 +92,8 @@ class Jobs(RuleBasedStateMachine):
         with self.database.reading() as session:
             return list(session.scalars(select(Job.id).order_by(Job.created_at, Job.id)))
 
-    @rule(n_map=st.integers(1, 3), reduce=st.booleans(), need=st.none() | st.integers(0, 50))
-    def submit(self, n_map: int, reduce: bool, need: int | None) -> None:
+    @rule(n_map=st.integers(1, 3), split=st.booleans(), reduce=st.booleans(), need=st.none() | st.integers(0, 50))
+    def submit(self, n_map: int, split: bool, reduce: bool, need: int | None) -> None:
         jobs = self._jobs()
         if len(jobs) >= 5:
             return
@@ -101,11 +103,11 @@ class Jobs(RuleBasedStateMachine):
             hopeless = any(session.get_one(Job, n).state in ("failed", "cancelled") for n in depends_on)
         if hopeless:
             with pytest.raises(Conflict):
-                self._submit(n_map, reduce, depends_on)
+                self._submit(n_map, split, reduce, depends_on)
         else:
-            self._submit(n_map, reduce, depends_on)
+            self._submit(n_map, split, reduce, depends_on)
 
-    def _submit(self, n_map: int, reduce: bool, depends_on: list[str]) -> None:
+    def _submit(self, n_map: int, split: bool, reduce: bool, depends_on: list[str]) -> None:
         with self.database.transaction() as session:
             index = FingerprintIndex(
                 project_id=self.project_id, key=f"{self.number:064}", model_id=self.model_id, dataset_id=self.dataset_id
@@ -113,7 +115,9 @@ class Jobs(RuleBasedStateMachine):
             session.add(index)
             session.flush()
             spec = IndexBuildSpec(index_id=index.id, weights="0" * 64, card=CARD, pack={}, n_train=1)
-            stages = [[{"number": i} for i in range(n_map)]] + ([[{}]] if reduce else [])
+            parts = [{"number": i} for i in range(n_map)]
+            stages = [Stage(), Stage([SPLIT], 3)] if split else [Stage(parts)]
+            stages += [Stage()] if reduce else []
             job = service.submit(
                 session,
                 kind="index",
@@ -126,6 +130,8 @@ class Jobs(RuleBasedStateMachine):
                 depends_on=depends_on,
                 created_by=self.user_id,
             )
+            if split:
+                self.parts[job.id] = parts
             needs = session.scalars(select(Job.state).join(JobNeed, JobNeed.needs_id == Job.id)).all()
             assert job.state in ("queued", "waiting"), needs
 
@@ -163,7 +169,10 @@ class Jobs(RuleBasedStateMachine):
     def finish(self, which: int) -> None:
         if (claim := self._pick(which)) is None:
             return
-        result = {"files": {}, "dimension": claim.fence, "seconds": 1.0}
+        result: dict[str, object] = {"files": {}, "dimension": claim.fence, "seconds": 1.0}
+        with self.database.reading() as session:
+            if session.get_one(Shard, claim.shard_id).stage == 0 and claim.job_id in self.parts:
+                result["split"] = self.parts[claim.job_id]
         try:
             with self.database.transaction() as session:
                 lifecycle.finish(session, self.store, claim, result)
@@ -267,7 +276,7 @@ class Jobs(RuleBasedStateMachine):
     def no_job_is_stuck_or_wrong(self) -> None:
         with self.database.reading() as session:
             for job in session.scalars(select(Job)):
-                shards = list(session.scalars(select(Shard).where(Shard.job_id == job.id)))
+                shards = list(session.scalars(select(Shard).where(Shard.job_id == job.id).order_by(Shard.number)))
                 states = {s.state for s in shards}
                 needs = session.scalars(
                     select(Job.state).join(JobNeed, JobNeed.needs_id == Job.id).where(JobNeed.job_id == job.id)
@@ -288,6 +297,9 @@ class Jobs(RuleBasedStateMachine):
                     case "failed" | "cancelled":
                         assert not states & {"queued", "running"}
                         assert job.finished_at is not None
+                if job.id in self.parts and job.stage > 0:
+                    assert [s.payload for s in shards if s.stage == 1] == self.parts[job.id]
+                assert sum(s.weight for s in shards) == pytest.approx(job.n_stages + 2 * (job.id in self.parts))
                 for later in shards:
                     if later.state in ("queued", "running", "succeeded"):
                         assert all(s.state == "succeeded" for s in shards if s.stage < later.stage)
@@ -355,7 +367,7 @@ def test_a_cancelled_job_ends_even_when_its_running_shards_still_succeed() -> No
     """Found by a run on PostgreSQL; kept as a scripted walk of the machine."""
     machine = Jobs()
     machine.a_project()
-    machine.submit(3, True, None)
+    machine.submit(3, False, True, None)
     machine.claim("one")
     machine.claim("two")
     machine.cancel(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import signal
 import subprocess
@@ -19,6 +20,7 @@ from conftest import Product, Sample
 from orfila.cases.schemas import Case
 from orfila.client import ApiError, Client, JobFailed
 from orfila.jobs.schemas import JobDetail
+from orfila_engine.data import pack
 
 pytestmark = pytest.mark.timeout(240)
 
@@ -64,6 +66,20 @@ def test_a_case_from_upload_to_verified_repair(client: Client, calm: Case, sampl
     assert (copy.classes, copy.counts) == (cleansed.classes, cleansed.counts)
     assert copy.intake is not None
     assert (copy.intake.split, copy.intake.n_skipped) == ("given", 0)
+
+
+def test_the_data_set_was_read_in_parts_and_is_the_one_that_is_read_at_once(
+    client: Client, product: Product, calm: Case, sample: Sample, tmp_path: Path
+) -> None:
+    dataset = client.dataset(calm.dataset_id)
+    assert dataset.job_id is not None
+    parts = [s for s in client.job(dataset.job_id).shards if s.stage == 1]
+    assert [(s.state, s.number) for s in parts] == [("succeeded", 0), ("succeeded", 1)]
+    whole = pack(sample.archive, tmp_path / "whole", keep_originals=True, atlases=True)
+    [(files,)] = product.query("SELECT files FROM datasets WHERE id = :id", id=dataset.id)
+    assert (json.loads(files) if isinstance(files, str) else files) == {
+        path.name: hashlib.sha256(path.read_bytes()).hexdigest() for path in whole.path.iterdir()
+    }
 
 
 def test_a_repair_in_seconds_and_what_was_expected_of_it(client: Client, calm: Case) -> None:

@@ -16,7 +16,7 @@ from sklearn.metrics import average_precision_score
 from orfila_engine.attacks import Attack, Planted, WitchesBrew
 from orfila_engine.data import PackedDataset
 from orfila_engine.finding import ranks
-from orfila_engine.fingerprint import build_index
+from orfila_engine.fingerprint import FingerprintIndex, build_index
 from orfila_engine.investigation import Investigation, investigate
 from orfila_engine.planting import PoisonedModel, plant, plant_and_train, triggered_test
 from orfila_engine.progress import Progress, part, quiet
@@ -94,6 +94,7 @@ def run(
 def investigate_planted(
     made: PoisonedModel,
     *,
+    index: FingerprintIndex | None = None,
     n_affected: int = 1,
     n_b: int = 50,
     seed: int = 0,
@@ -102,19 +103,21 @@ def investigate_planted(
 ) -> DrillResult:
     """The second half of a drill: index, investigation, and the score against the truth, beside the trained model.
 
+    index: of the trained model over the poisoned data; built now by default.
     Raises ValueError when no victim among the test images is fooled.
     """
     began = time.perf_counter()
     affected = made.affected(n_affected)
-    index = build_index(
-        made.model,
-        made.card,
-        *made.packed.train,
-        made.path / "index",
-        device=device,
-        data_digest=made.packed.digest,
-        progress=part(progress, 0.0, 0.5),
-    )
+    if index is None:
+        index = build_index(
+            made.model,
+            made.card,
+            *made.packed.train,
+            made.path / "index",
+            device=device,
+            data_digest=made.packed.digest,
+            progress=part(progress, 0.0, 0.5),
+        )
     found = investigate(
         index,
         made.packed,

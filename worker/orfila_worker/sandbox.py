@@ -41,7 +41,13 @@ def pack_untrusted(
 
     Raises DataError with the engine's sentence, or one that says that the sandbox ended the child.
     """
-    request = {"archive": str(archive), "out_dir": str(out_dir), "options": options, "labels": labels}
+    request = {"archive": archive, "out_dir": out_dir, "options": options, "labels": labels}
+    return run_step("pack", request, progress)
+
+
+def run_step(step: Literal["pack", "survey", "fill", "join"], request: dict[str, Any], progress: Progress) -> float:
+    """Run a step of `packing`, which says what it asks for; returns the seconds it took. Raises DataError as above."""
+    request = {"step": step} | request
     answer = ask("orfila_worker.sandbox", request, progress)
     if answer is None:
         raise DataError(
@@ -68,7 +74,7 @@ def ask(
     assert child.stdin is not None
     assert child.stdout is not None
     try:
-        child.stdin.write(json.dumps(request))
+        child.stdin.write(json.dumps(request, default=str))
         child.stdin.close()
         for line in child.stdout:
             message: dict[str, Any] = json.loads(line)
@@ -119,19 +125,13 @@ def _main() -> None:
     import time
 
     confine()
-    from orfila_engine.data import pack
-    from orfila_engine.data.formats import open_source
+    from orfila_worker import packing
 
     request = json.loads(sys.stdin.read())
     watch()
     began = time.monotonic()
     try:
-        pack(
-            open_source(Path(request["archive"]), request["labels"]),
-            Path(request["out_dir"]),
-            **request["options"],
-            progress=lambda done, total: say(doing="reading pictures", share=done / max(total, 1)),
-        )
+        packing.run(request, lambda done, total: say(doing="reading pictures", share=done / max(total, 1)))
     except DataError as error:
         say(error=str(error))
     except MemoryError:

@@ -10,7 +10,7 @@ from orfila.idempotency.service import once
 from orfila.projects.schemas import Amendment
 from orfila.schema_base import Page
 from orfila.web import files
-from orfila.web.dependencies import Cursor, IdempotencyKey, Limit, SessionDep, StoreDep, SubjectDep
+from orfila.web.dependencies import Cursor, IdempotencyKey, Limit, SessionDep, SettingsDep, StoreDep, SubjectDep
 
 router = APIRouter(prefix="/api/v1", tags=["datasets"])
 
@@ -29,12 +29,13 @@ def create_dataset(
     body: schemas.DatasetCreate,
     session: SessionDep,
     subject: SubjectDep,
+    settings: SettingsDep,
     idempotency_key: IdempotencyKey = None,
 ) -> schemas.Dataset:
     """Make a data set of a finished upload; a job reads it."""
     return once(
         session, subject, idempotency_key, f"create_dataset/{project_id}", body, schemas.Dataset,
-        lambda: service.create(session, subject, project_id, body),
+        lambda: service.create(session, subject, settings, project_id, body),
     )  # fmt: skip
 
 

@@ -23,8 +23,12 @@ from orfila.projects.access import Permission, require, require_of
 from orfila.projects.listing import page_of
 from orfila.projects.schemas import Amendment
 from orfila.schema_base import Page
+from orfila.settings import Settings
 from orfila.storage import BlobStore
 from orfila.uploads import service as uploads
+
+_IN_PARTS = (jobs.Stage(weight=0.1), jobs.Stage((jobs.SPLIT,), 0.75), jobs.Stage(weight=0.15))
+"""Of an ingest, see `IngestSpec`."""
 
 
 def find(session: Session, subject: Subject, dataset_id: str, permission: Permission = "read") -> Dataset:
@@ -52,7 +56,9 @@ def list_datasets(
     return page_of(session, subject, Dataset, project_id, described, cursor, limit)
 
 
-def create(session: Session, subject: Subject, project_id: str, body: schemas.DatasetCreate) -> schemas.Dataset:
+def create(
+    session: Session, subject: Subject, settings: Settings, project_id: str, body: schemas.DatasetCreate
+) -> schemas.Dataset:
     """A data set of a finished upload; a job reads it."""
     require(session, subject, project_id, "write")
     upload = uploads.finished(session, subject, project_id, body.upload_id, "dataset")
@@ -76,6 +82,7 @@ def create(session: Session, subject: Subject, project_id: str, body: schemas.Da
         size=body.size,
         labels=body.labels,
         class_names=body.class_names,
+        in_parts=upload.size > settings.ingest_whole_bytes,
     )
     job = jobs.submit(
         session,
@@ -85,7 +92,7 @@ def create(session: Session, subject: Subject, project_id: str, body: schemas.Da
         subject_id=dataset.id,
         subject_name=dataset.name,
         spec=spec,
-        stages=[[{}]],
+        stages=_IN_PARTS if spec.in_parts else (jobs.Stage(),),
         created_by=subject.user_id,
     )
     dataset.job_id = job.id

@@ -7,7 +7,7 @@ from orfila.drills import attacks, schemas, service
 from orfila.figures import drills as figures
 from orfila.idempotency.service import once
 from orfila.schema_base import Page
-from orfila.web.dependencies import Cursor, IdempotencyKey, Limit, SessionDep, SubjectDep
+from orfila.web.dependencies import Cursor, IdempotencyKey, Limit, SessionDep, SettingsDep, SubjectDep
 
 router = APIRouter(prefix="/api/v1", tags=["drills"])
 
@@ -32,12 +32,13 @@ def create_drill(
     body: schemas.DrillCreate,
     session: SessionDep,
     subject: SubjectDep,
+    settings: SettingsDep,
     idempotency_key: IdempotencyKey = None,
 ) -> schemas.Drill:
     """Plant a known poison in a copy of a data set, train on it, and measure what an investigation finds."""
     return once(
         session, subject, idempotency_key, f"create_drill/{project_id}", body, schemas.Drill,
-        lambda: service.create(session, subject, project_id, body),
+        lambda: service.create(session, subject, settings, project_id, body),
     )  # fmt: skip
 
 

@@ -25,6 +25,7 @@ from orfila.models import service as models
 from orfila.projects.access import Permission, require, require_of
 from orfila.projects.listing import page_of
 from orfila.schema_base import Page, short_name
+from orfila.settings import Settings
 from orfila.storage import BlobStore
 
 
@@ -43,7 +44,9 @@ def list_drills(
     return page_of(session, subject, Drill, project_id, lambda d: described(session, d), cursor, limit)
 
 
-def create(session: Session, subject: Subject, project_id: str, body: schemas.DrillCreate) -> schemas.Drill:
+def create(
+    session: Session, subject: Subject, settings: Settings, project_id: str, body: schemas.DrillCreate
+) -> schemas.Drill:
     """Start a drill on a clean data set. Raises Unprocessable for what cannot be planted in it."""
     require(session, subject, project_id, "write")
     dataset = datasets.find_ready(session, subject, body.dataset_id)
@@ -66,6 +69,7 @@ def create(session: Session, subject: Subject, project_id: str, body: schemas.Dr
         subject_id=drill.id,
         subject_name=drill.name,
         spec=DrillSpec(drill_id=drill.id, pack=dataset.files, **body.model_dump(exclude={"name", "dataset_id"})),
+        stages=[jobs.Stage(weight=0.6), jobs.Stage(indexes.ranges(settings, dataset), 0.25), jobs.Stage(weight=0.15)],
         created_by=subject.user_id,
     )
     drill.job_id = job.id

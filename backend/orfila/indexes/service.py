@@ -48,8 +48,6 @@ def ensure(
     if index is None:
         index = _new(session, model, dataset)
     index.state = "building"
-    step = settings.index_shard_images
-    ranges = [{"start": s, "stop": min(s + step, dataset.n_train)} for s in range(0, dataset.n_train, step)]
     job = jobs.submit(
         session,
         kind="index",
@@ -65,12 +63,18 @@ def ensure(
             n_train=dataset.n_train,
             seed=SEED,
         ),
-        stages=[ranges, [{}]],
+        stages=[jobs.Stage(ranges(settings, dataset), 0.9), jobs.Stage(weight=0.1)],
         created_by=created_by,
     )
     index.job_id = job.id
     session.flush()
     return index
+
+
+def ranges(settings: Settings, dataset: Dataset) -> list[dict[str, int]]:
+    """The ranges of training images that passes over a data set are split into, as payloads of shards."""
+    step = settings.index_shard_images
+    return [{"start": s, "stop": min(s + step, dataset.n_train)} for s in range(0, dataset.n_train, step)]
 
 
 def add_built(session: Session, model: ClassifierModel, dataset: Dataset, result: IndexResult) -> FingerprintIndex:

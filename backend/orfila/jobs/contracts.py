@@ -36,6 +36,29 @@ class IngestSpec(Contract):
     size: ImageSize | None = None
     labels: CifarLabels | None = None
     class_names: dict[str, str] | None = None
+    in_parts: bool = Field(
+        False,
+        description="Stage 0 looks through the archive and names parts, stage 1 has a shard for each (shard payload: "
+        "start, stop), stage 2 joins them; otherwise there is one stage.",
+    )
+
+
+class IngestSurveyResult(Contract):
+    """What the first reading found, and the parts of the second."""
+
+    survey: Tree
+    split: list[dict[str, int]] = Field(min_length=1)
+    seconds: float
+
+
+class IngestPartResult(Contract):
+    """Pixels, originals, thumbnails and digests of a range of images."""
+
+    start: int
+    stop: int
+    files: Tree
+    survey: Tree
+    seconds: float
 
 
 class IngestResult(Contract):
@@ -82,6 +105,15 @@ class ModelCheckResult(Contract):
     files: Tree
 
 
+class DrillPlantedResult(Contract):
+    """The poisoned pack, the model trained on it, and what the planting leaves for the last stage."""
+
+    poisoned: IngestResult
+    planting: Tree
+    weights: str
+    seconds: float
+
+
 class IndexBuildSpec(Contract):
     """Build the fingerprint index of a model over the training split of a pack.
 
@@ -103,6 +135,7 @@ class IndexShardResult(Contract):
     stop: int
     files: Tree
     seconds: float
+    planted: DrillPlantedResult | None = Field(None, description="In a drill: what its first stage made, handed on.")
 
 
 class IndexResult(Contract):
@@ -204,7 +237,11 @@ class RemedyResult(Contract):
 
 
 class DrillSpec(Contract):
-    """Plant a known poison in a copy of a pack, train on it, index, investigate, and score against the truth."""
+    """Plant a known poison in a copy of a pack, train on it, index, investigate, and score against the truth.
+
+    Stage 0 plants and trains, stage 1 has a shard for each range of training images (shard payload: start, stop) as an
+    index has, stage 2 does the rest.
+    """
 
     drill_id: str
     pack: Tree

@@ -28,12 +28,10 @@ def report(session: Session, claim: Claim, lease_seconds: float, progress: float
     job = session.scalar(select(Job).where(Job.id == claim.job_id).with_for_update())
     cancel = leases.renew(session, claim, lease_seconds, progress)
     assert job is not None, "a shard that could be renewed has a job"
-    n_shards, done = session.execute(
-        select(func.count(), func.coalesce(func.sum(func.coalesce(Shard.progress, 0.0)), 0.0)).where(
-            Shard.job_id == claim.job_id
-        )
+    whole, done = session.execute(
+        select(func.sum(Shard.weight), func.sum(Shard.weight * Shard.progress)).where(Shard.job_id == claim.job_id)
     ).one()
-    share = min(1.0, done / n_shards)
+    share = min(1.0, done / whole)
     if phase != job.phase or abs(share - job.progress) >= 0.002:
         job.phase, job.progress = phase, share
         service.announce(session, job)

@@ -78,6 +78,8 @@ class Shard(Base):
     """Set after running out of memory: the next attempt takes half the batch."""
     worker: Mapped[str | None] = mapped_column(String(120))
     progress: Mapped[float] = mapped_column(default=0.0)
+    weight: Mapped[float] = mapped_column(default=1.0, server_default="1")
+    """Share of the job's time, as far as it could be foreseen."""
     queued_at: Mapped[float | None]
     """Database clock; not claimed before this moment (back-off lies in the future)."""
     rung_at: Mapped[float | None]

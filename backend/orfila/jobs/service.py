@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
@@ -38,6 +38,17 @@ QUEUES: dict[str, str] = {
 """Kind of job -> queue of its shards."""
 
 _ETA_FROM_PROGRESS = 0.03
+SPLIT: dict[str, Any] = {"split": True}
+"""Payload of the one shard that stands for a stage until the stage before has said which parts it has."""
+
+
+class Stage(NamedTuple):
+    """A stage of a job."""
+
+    parts: Sequence[dict[str, Any]] = ({},)
+    """The payload of each shard. (SPLIT,): the one result of the stage before has them in its field `split`."""
+    weight: float = 1.0
+    """Its share of the job's time, as far as it can be foreseen: what progress is counted by."""
 
 
 def submit(
@@ -50,13 +61,13 @@ def submit(
     subject_name: str,
     spec: Contract,
     created_by: str,
-    stages: Sequence[Sequence[dict[str, Any]]] = ((({},)),),
+    stages: Sequence[Stage] = (Stage(),),
     depends_on: Sequence[str] = (),
     queue: str | None = None,
 ) -> Job:
     """Add a job in the caller's transaction; the bell rings when that is committed.
 
-    stages: for each stage the payload of each shard; a stage starts when the one before it has succeeded.
+    stages: a stage starts when the one before it has succeeded.
     depends_on: ids of jobs that must succeed first. created_by: id of a user. queue: by default that of the kind.
     Raises Conflict when one of those has failed or was cancelled: the new one would wait for ever.
     """
@@ -78,18 +89,8 @@ def submit(
     session.add(job)
     session.flush()
     session.add_all(JobNeed(job_id=job.id, needs_id=n) for n in depends_on)
-    for stage, payloads in enumerate(stages):
-        for number, payload in enumerate(payloads):
-            session.add(
-                Shard(
-                    job_id=job.id,
-                    stage=stage,
-                    number=number,
-                    queue=queue or QUEUES[kind],
-                    state="blocked",
-                    payload=dict(payload),
-                )
-            )
+    for number, stage in enumerate(stages):
+        _add_shards(session, job, number, stage, queue or QUEUES[kind])
     session.flush()
     log(session, job.id, "info", "submitted")
     if not open_needs:
@@ -101,9 +102,40 @@ def submit(
 def open_stage(session: Session, job: Job, stage: int) -> None:
     """Queue the shards of a stage."""
     job.stage = stage
-    for shard in session.scalars(select(Shard).where(Shard.job_id == job.id, Shard.stage == stage)):
+    of_stage = select(Shard).where(Shard.job_id == job.id, Shard.stage == stage).order_by(Shard.number)
+    first = session.scalars(of_stage).first()
+    if first is not None and first.payload == SPLIT:
+        _split(session, job, first)
+    for shard in session.scalars(of_stage):
         if shard.state == "blocked":
             queue(session, shard)
+
+
+def _add_shards(session: Session, job: Job, number: int, stage: Stage, queue: str) -> None:
+    for place, payload in enumerate(stage.parts):
+        weight = stage.weight / len(stage.parts)
+        session.add(
+            Shard(
+                job_id=job.id,
+                stage=number,
+                number=place,
+                queue=queue,
+                state="blocked",
+                payload=dict(payload),
+                weight=weight,
+            )
+        )
+
+
+def _split(session: Session, job: Job, stand_in: Shard) -> None:
+    """Put the parts that the stage before names in the place of their stand-in."""
+    before = select(Shard.result).where(Shard.job_id == job.id, Shard.stage == stand_in.stage - 1)
+    parts = (session.scalars(before).one() or {})["split"]
+    assert parts, "a stage names the parts of the next one"
+    session.delete(stand_in)
+    session.flush()
+    _add_shards(session, job, stand_in.stage, Stage(parts, stand_in.weight), stand_in.queue)
+    session.flush()
 
 
 def queue(session: Session, shard: Shard, delay: float = 0.0) -> None:

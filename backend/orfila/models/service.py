@@ -110,7 +110,6 @@ def create(
         subject_id=model.id,
         subject_name=model.name,
         spec=ModelCheckSpec(model_id=model.id, weights=upload.sha256, card=card, pack=dataset.files),
-        stages=[[{}]],
         created_by=subject.user_id,
     )
     model.job_id = job.id

@@ -143,7 +143,6 @@ def create(
         subject_id=remedy_id,
         subject_name=f"{case.name}: {body.method.upper()}",
         spec=spec,
-        stages=[[{}]],
         created_by=subject.user_id,
     )
     remedy = Remedy(

@@ -10,7 +10,7 @@ import stat
 import tarfile
 import unicodedata
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from itertools import islice
@@ -101,14 +101,19 @@ class _Budget:
             raise DataError("the archive unpacks to far more than its own size, as a decompression bomb does; refused")
 
 
-def read_entries(source: Path, *, max_entry_bytes: int = MAX_ENTRY_BYTES) -> Iterator[Entry]:
+def read_entries(
+    source: Path, *, max_entry_bytes: int = MAX_ENTRY_BYTES, is_wanted: Callable[[str], bool] | None = None
+) -> Iterator[Entry]:
     """Every regular file of a directory or archive, in the order of the archive (of names, for a directory).
 
     max_entry_bytes: the largest file that is accepted; the default is ample for a picture.
+    is_wanted: is asked by the name of each file in turn; the others are not read.
     Raises DataError when the source is neither, or on the first entry that breaks a rule of this module.
     """
     with _telling(source):
         for entry in _entries(source, max_entry_bytes):
+            if is_wanted is not None and not is_wanted(entry.name):
+                continue
             data = entry.file.read(entry.size + 1)
             if len(data) != entry.size:
                 raise DataError(f"{entry.name!r} is not as large as the archive says; pack it again")

@@ -15,11 +15,13 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from orfila_engine.data.archives import MAX_ENTRIES, MAX_ENTRY_BYTES, MAX_RATIO, DataError, copy_entries
-from orfila_engine.data.sources import Picture, Source, Split, Unused, split_of
+from orfila_engine.data.sources import CHANGED, Picture, Source, Split, Unused, split_of
 
 SUFFIX = ".parquet"
 MAGIC = b"PAR1"
@@ -62,7 +64,7 @@ class Parquet(Source):
                     names = given
                     self.classes = names
                     prefix = f"{number:04d}-" if len(files) > 1 else ""
-                    for picture in _rows(file, opened, names, prefix):
+                    for _, picture in _rows(file, opened, names, prefix):
                         assert isinstance(picture.data, bytes)
                         budget -= len(picture.data)
                         if budget < 0:
@@ -72,25 +74,58 @@ class Parquet(Source):
                             )
                         yield picture
 
+    def read_only(self, wanted: NDArray[np.bool_]) -> Iterator[tuple[int, Picture]]:
+        """See `Source`; groups of rows without a wanted one are not read."""
+        first = 0
+        with _files(self._path) as files:
+            for number, file in enumerate(files):
+                with _opened(file) as opened:
+                    names = _class_names(opened.schema_arrow, _label_column(file, opened))
+                    prefix = f"{number:04d}-" if len(files) > 1 else ""
+                    n = opened.metadata.num_rows
+                    if first + n > len(wanted):
+                        raise DataError(CHANGED)
+                    for row, picture in _rows(file, opened, names, prefix, wanted[first : first + n]):
+                        yield first + row, picture
+                    first += n
 
-def _rows(file: _File, opened: pq.ParquetFile, names: tuple[str, ...] | None, prefix: str) -> Iterator[Picture]:
+
+def _rows(
+    file: _File,
+    opened: pq.ParquetFile,
+    names: tuple[str, ...] | None,
+    prefix: str,
+    wanted: NDArray[np.bool_] | None = None,
+) -> Iterator[tuple[int, Picture]]:
+    """The rows of a file, or the wanted ones, with their numbers."""
     image, label = _image_column(file, opened), _label_column(file, opened)
     if opened.metadata.num_rows > MAX_ENTRIES:
         raise DataError(f"{file.name} has {opened.metadata.num_rows:,} rows; at most {MAX_ENTRIES:,} are accepted")
-    number = 0
-    for batch in opened.iter_batches(_BATCH, columns=[image, label]):
-        for row in batch.to_pylist():
-            cell = row[image]
-            data = cell["bytes"] if isinstance(cell, dict) else cell
-            if not isinstance(data, bytes) or row[label] is None:
-                raise DataError(f"row {number} of {file.name} has no picture or no label; drop it")
-            if len(data) > MAX_ENTRY_BYTES:
-                raise DataError(
-                    f"the picture in row {number} of {file.name} is larger than {MAX_ENTRY_BYTES >> 20} MiB"
-                )
-            name = _class_of(row[label], names, f"row {number} of {file.name}")
-            yield Picture(f"{prefix}{number:07d}", name, file.split, data)
-            number += 1
+    for number, row in _numbered(opened, [image, label], wanted):
+        cell = row[image]
+        data = cell["bytes"] if isinstance(cell, dict) else cell
+        if not isinstance(data, bytes) or row[label] is None:
+            raise DataError(f"row {number} of {file.name} has no picture or no label; drop it")
+        if len(data) > MAX_ENTRY_BYTES:
+            raise DataError(f"the picture in row {number} of {file.name} is larger than {MAX_ENTRY_BYTES >> 20} MiB")
+        name = _class_of(row[label], names, f"row {number} of {file.name}")
+        yield number, Picture(f"{prefix}{number:07d}", name, file.split, data)
+
+
+def _numbered(
+    opened: pq.ParquetFile, columns: list[str], wanted: NDArray[np.bool_] | None
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    first = 0
+    for group in range(opened.num_row_groups):
+        n = opened.metadata.row_group(group).num_rows
+        if wanted is None or wanted[first : first + n].any():
+            number = first
+            for batch in opened.iter_batches(_BATCH, row_groups=[group], columns=columns):
+                for row in batch.to_pylist():
+                    if wanted is None or wanted[number]:
+                        yield number, row
+                    number += 1
+        first += n
 
 
 @contextmanager

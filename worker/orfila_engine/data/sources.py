@@ -24,6 +24,7 @@ _TRAIN = {"train", "training"}
 _TEST = {"test", "testing", "val", "valid", "validation"}
 CLASS_LIST = "classes.txt"
 """A file in the folder that holds the classes' folders: one folder a line, in label order, and after a tab its name."""
+CHANGED = "the data set changed while it was read; try again"
 _MAX_CLASSES = 100_000
 
 
@@ -57,6 +58,14 @@ class Source(ABC):
     def read(self) -> Iterator[Picture | Unused]:
         """Every file, in a fixed order."""
 
+    def read_only(self, wanted: NDArray[np.bool_]) -> Iterator[tuple[int, Picture]]:
+        """The wanted pictures, each with its number among all pictures in the order of `read`.
+
+        wanted: [N] of all pictures. Others need not be read.
+        """
+        pictures = (item for item in self.read() if isinstance(item, Picture))
+        yield from ((number, item) for number, item in enumerate(pictures) if number >= len(wanted) or wanted[number])
+
 
 class ClassFolders(Source):
     """A directory, zip or tar of `…/[train|test]/CLASS/picture`, at any depth."""
@@ -69,13 +78,13 @@ class ClassFolders(Source):
         depth = MAX_DEPTH + 1
         for entry in read_entries(self._path):
             *folders, file = entry.name.split("/")
-            if file.startswith(".") or "__MACOSX" in folders:
+            if _is_hidden(folders, file):
                 continue
             if file == CLASS_LIST:
                 if len(folders) < depth:
                     depth, self.class_list = len(folders), read_class_list(entry.data)
                 continue
-            if not file.lower().endswith(SUFFIXES):
+            if not _is_picture(folders, file):
                 yield Unused(entry.name, "not a PNG, JPEG, WebP, BMP or GIF picture")
                 continue
             if not folders:
@@ -84,6 +93,30 @@ class ClassFolders(Source):
                     "named like the class"
                 )
             yield Picture(entry.name, folders[-1], split_of(folders[:-1]), entry.data)
+
+    def read_only(self, wanted: NDArray[np.bool_]) -> Iterator[tuple[int, Picture]]:
+        """See `Source`; the other files are passed over."""
+        number = -1
+
+        def is_wanted(name: str) -> bool:
+            nonlocal number
+            *folders, file = name.split("/")
+            if not _is_picture(folders, file):
+                return False
+            number += 1
+            return number >= len(wanted) or bool(wanted[number])
+
+        for entry in read_entries(self._path, is_wanted=is_wanted):
+            folders = entry.name.split("/")[:-1]
+            yield number, Picture(entry.name, folders[-1], split_of(folders[:-1]), entry.data)
+
+
+def _is_hidden(folders: Sequence[str], file: str) -> bool:
+    return file.startswith(".") or "__MACOSX" in folders
+
+
+def _is_picture(folders: Sequence[str], file: str) -> bool:
+    return not _is_hidden(folders, file) and file.lower().endswith(SUFFIXES)
 
 
 def split_of(folders: Sequence[str]) -> Split | None:

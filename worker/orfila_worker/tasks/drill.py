@@ -1,4 +1,7 @@
-"""Drill: plant a known poison, train on it, investigate, and hold the finding against the truth."""
+"""Drill: plant a known poison, train on it, investigate, and hold the finding against the truth.
+
+Training is one worker's; the index is built by all that are free.
+"""
 
 from __future__ import annotations
 
@@ -15,79 +18,125 @@ from numpy.typing import NDArray
 from sklearn.metrics import average_precision_score, precision_recall_curve
 
 from orfila.drills.schemas import Curve, Detection, DrillAffected, DrillOutcome
-from orfila.jobs.contracts import DrillResult, DrillSpec, IndexResult, IngestResult
+from orfila.jobs.contracts import (
+    DrillPlantedResult,
+    DrillResult,
+    DrillSpec,
+    IndexResult,
+    IndexShardResult,
+    IngestResult,
+)
 from orfila_engine import attacks
 from orfila_engine.data import PackedDataset
 from orfila_engine.data.pack import add_atlases, pack
 from orfila_engine.data.sources import Arrays, Picture, Unused
 from orfila_engine.drill import investigate_planted
 from orfila_engine.finding import ranks
+from orfila_engine.fingerprint import IndexSpec
 from orfila_engine.planting import PoisonedModel, plant_and_train
-from orfila_engine.progress import part
+from orfila_engine.progress import Progress, part
+from orfila_worker.tasks.index import index_files, project, reduce, shards_of
 from orfila_worker.tasks.model_check import check
 
 if TYPE_CHECKING:
     from orfila_worker.runner import Work
 
 RULES = ("collapse_rule", "paper_rule")
+KEPT = ("planting.json", "truth.csv", "model.safetensors", "triggered.npz", "crafted-*.npz")
+"""What the planting leaves for the last stage, beside the poisoned data set."""
 CURVE_POINTS = 200
 """Points that a drawn curve keeps; the average precision is of all of them."""
 
 
-def drill(work: Work) -> DrillResult:
-    """Run the drill; a killed worker's successor goes on from the last epoch, or from the trained model."""
-    began = time.monotonic()
+def drill(work: Work) -> DrillPlantedResult | IndexShardResult | DrillResult:
+    """Stage 0: plant and train. Stage 1: the index, one range of images. Stage 2: everything else."""
     spec = DrillSpec.model_validate(work.spec)
-    clean = work.warm.pack(spec.pack)
+    if work.stage == 0:
+        return _plant(work, spec)
+    if work.stage == 1:
+        planted = DrillPlantedResult.model_validate(work.earlier[0])
+        return project(work, planted.weights, None, planted.poisoned.files, IndexSpec()).model_copy(
+            update={"planted": planted}
+        )
+    return _find(work, spec)
+
+
+def _plant(work: Work, spec: DrillSpec) -> DrillPlantedResult:
+    """A killed worker's successor goes on from the last epoch."""
+    began = time.monotonic()
+    made = _planted(work, spec, work.progress)
+    made.affected(spec.n_affected)  # that somebody is fooled is seen before an index is built
+    work.progress("drawing thumbnails", 1.0)
+    poisoned = add_atlases(made.packed)
+    kept = [path for pattern in KEPT for path in sorted(made.path.glob(pattern))]
+    return DrillPlantedResult(
+        poisoned=_stored(work, poisoned),
+        planting={path.name: work.store.put_file(path) for path in kept},
+        weights=work.store.put_file(made.path / "model.safetensors"),
+        seconds=time.monotonic() - began,
+    )
+
+
+def _planted(work: Work, spec: DrillSpec, progress: Progress) -> PoisonedModel:
+    """The planted poison and the model, made or, where they lie in the folder, opened."""
     attack = attacks.make(spec.attack, rate=spec.rate, source=spec.source, target=spec.target, **spec.options)
-    folder = work.folder / "drill"
-    made = plant_and_train(
-        clean,
+    return plant_and_train(
+        work.warm.pack(spec.pack),
         attack,
-        out_dir=folder,
+        out_dir=work.folder / "drill",
         architecture=spec.architecture,
         epochs=spec.epochs,
         seed=spec.seed,
         n_affected=spec.n_affected,
         device=work.device,
-        progress=part(work.progress, 0.0, 0.6),
+        progress=progress,
     )
+
+
+def _find(work: Work, spec: DrillSpec) -> DrillResult:
+    """Sum the index, investigate, and hold the finding against the truth."""
+    began = time.monotonic()
+    shards = shards_of(work)
+    planted = shards[0].planted
+    assert planted is not None, "stage 1 hands on what stage 0 made"
+    folder = work.store.materialise(planted.planting, work.folder / "drill")
+    work.store.materialise(planted.poisoned.files, folder / "data")
+    made = _planted(work, spec, part(work.progress, 0.0, 0.1))
     affected = made.affected(spec.n_affected)
-    built = time.monotonic()
+    index = reduce(work, shards, folder / "index", made.packed, part(work.progress, 0.1, 0.3))
     found = investigate_planted(
         made,
+        index=index,
         n_affected=spec.n_affected,
         n_b=spec.n_queries,
         seed=spec.seed,
         device=work.device,
-        progress=part(work.progress, 0.6, 0.9),
+        progress=part(work.progress, 0.3, 0.8),
     )
-    index_seconds = time.monotonic() - built
-    work.progress("drawing thumbnails", 0.9)
-    poisoned = add_atlases(made.packed)
+    built = IndexResult(
+        files=index_files(work, shards, folder / "index"),
+        dimension=int(found.investigation.summary["parameters"]["dimension"]),
+        seconds=sum(s.seconds for s in shards) + time.monotonic() - began,
+    )
     triggered = _pack_victims(work, made) if made.planted.has_trigger else None
-    checked = check(work, made.model, made.card, poisoned)
+    checked = check(work, made.model, made.card, made.packed)
     truth = np.sort(made.planted.indices).astype(np.int32)
     carriers = [] if triggered is None else _rows_of(triggered, [image.pixels for image in affected])
     outcome = _outcome(made, found.report, found.investigation.summary, _curves(made, found.investigation.summary))
     return DrillResult(
-        poisoned=_stored(work, poisoned),
+        poisoned=planted.poisoned,
         triggered=None if triggered is None else _stored(work, triggered),
         truth=work.store.put_bytes(_npy(truth)),
-        weights=work.store.put_file(folder / "model.safetensors"),
+        weights=planted.weights,
         check=checked,
-        index=IndexResult(
-            files=work.store.put_tree(folder / "index"),
-            dimension=int(found.investigation.summary["parameters"]["dimension"]),
-            seconds=index_seconds,
-        ),
+        index=built,
         outcome=DrillOutcome(
             **outcome,
             affected=[
                 DrillAffected(test_index=image.test_index, triggered_index=carriers[n] if carriers else None)
                 for n, image in enumerate(affected)
             ],
-            seconds=time.monotonic() - began,
+            seconds=planted.seconds + sum(s.seconds for s in shards) + time.monotonic() - began,
         ),
     )
 

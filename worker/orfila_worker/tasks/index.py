@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
-from orfila.jobs.contracts import IndexBuildSpec, IndexResult, IndexShardResult
+from orfila.jobs.contracts import IndexBuildSpec, IndexResult, IndexShardResult, Tree
+from orfila.models.schemas import ModelCard
+from orfila_engine.data import PackedDataset
 from orfila_engine.evidence import calibration_of
 from orfila_engine.fingerprint import (
     STORED,
@@ -18,7 +22,7 @@ from orfila_engine.fingerprint import (
     reduce_shards,
     stored_name,
 )
-from orfila_engine.progress import part
+from orfila_engine.progress import Progress, part
 
 if TYPE_CHECKING:
     from orfila_worker.runner import Work
@@ -27,13 +31,28 @@ if TYPE_CHECKING:
 def index(work: Work) -> IndexShardResult | IndexResult:
     """Stage 0: one range. Stage 1: everything."""
     spec = IndexBuildSpec.model_validate(work.spec)
-    return _project(work, spec) if work.stage == 0 else _reduce(work, spec)
-
-
-def _project(work: Work, spec: IndexBuildSpec) -> IndexShardResult:
+    if work.stage == 0:
+        return project(work, spec.weights, spec.card, spec.pack, IndexSpec(seed=spec.seed))
     began = time.monotonic()
+    shards = shards_of(work)
+    packed, out_dir = work.warm.pack(spec.pack), work.folder / "index"
+    opened = reduce(work, shards, out_dir, packed, part(work.progress, 0.0, 0.3))
     model, card = work.warm.model(spec.weights, spec.card)
-    pixels, labels = work.warm.pack(spec.pack).train
+    # Once for each index, so that every case on it is answered at once.
+    calibration_of(opened, packed, model, card, progress=part(work.progress, 0.3, 1.0))
+    model.to(work.device)
+    return IndexResult(
+        files=index_files(work, shards, out_dir),
+        dimension=opened.dimension,
+        seconds=sum(s.seconds for s in shards) + time.monotonic() - began,
+    )
+
+
+def project(work: Work, weights: str, given: ModelCard | None, pack: Tree, spec: IndexSpec) -> IndexShardResult:
+    """Project the range of training images that the shard's payload names (start, stop), and store that."""
+    began = time.monotonic()
+    model, card = work.warm.model(weights, given)
+    pixels, labels = work.warm.pack(pack).train
     start, stop = work.payload["start"], work.payload["stop"]
     out_dir = work.folder / "shard"
     usual = default_batch_size(torch.device(work.device), card.input_size[0] * card.input_size[1])
@@ -45,7 +64,7 @@ def _project(work: Work, spec: IndexBuildSpec) -> IndexShardResult:
         start,
         stop,
         out_dir,
-        IndexSpec(seed=spec.seed),
+        spec,
         device=work.device,
         batch_size=usual // 2 if work.half_batch else None,
         progress=work.progress,
@@ -54,25 +73,25 @@ def _project(work: Work, spec: IndexBuildSpec) -> IndexShardResult:
     return IndexShardResult(start=start, stop=stop, files=files, seconds=time.monotonic() - began)
 
 
-def _reduce(work: Work, spec: IndexBuildSpec) -> IndexResult:
-    began = time.monotonic()
-    shards = sorted((IndexShardResult.model_validate(result) for result in work.earlier), key=lambda s: s.start)
+def shards_of(work: Work) -> list[IndexShardResult]:
+    """What the stage before has projected, in the order of the images."""
+    return sorted((IndexShardResult.model_validate(result) for result in work.earlier), key=lambda s: s.start)
+
+
+def reduce(
+    work: Work, shards: Sequence[IndexShardResult], out_dir: Path, packed: PackedDataset, progress: Progress
+) -> FingerprintIndex:
+    """Sum the shards, which are in order, to an index, and open it."""
     folders = [work.store.materialise(s.files, work.folder / f"shard-{n:05d}") for n, s in enumerate(shards)]
-    out_dir = work.folder / "index"
-    model, card = work.warm.model(spec.weights, spec.card)
-    packed = work.warm.pack(spec.pack)
-    reduce_shards(folders, out_dir, data_digest=packed.digest, progress=part(work.progress, 0.0, 0.3))
-    opened = FingerprintIndex.open(out_dir, work.device)
-    # Once for each index, so that every case on it is answered at once.
-    calibration_of(opened, packed, model, card, progress=part(work.progress, 0.3, 1.0))
-    model.to(work.device)
+    reduce_shards(folders, out_dir, data_digest=packed.digest, progress=progress)
+    return FingerprintIndex.open(out_dir, work.device)
+
+
+def index_files(work: Work, shards: Sequence[IndexShardResult], out_dir: Path) -> Tree:
+    """Store an index that was reduced, and whatever was added to it; its shards need no place of their own any more."""
     # What the shards stored is part of the index as it is; hashing it again would take minutes at a million images.
     files = {stored_name(kind, k): s.files[f"{kind}.npy"] for k, s in enumerate(shards) for kind in STORED}
     written = [path for path in sorted(out_dir.iterdir()) if path.name not in files]
     files |= {path.name: work.store.put_file(path) for path in written}
     work.discard.extend(s.files[name] for s in shards for name in ("gram.safetensors", "shard.json"))
-    return IndexResult(
-        files=files,
-        dimension=opened.dimension,
-        seconds=sum(s.seconds for s in shards) + time.monotonic() - began,
-    )
+    return files
