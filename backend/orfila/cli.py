@@ -104,11 +104,14 @@ def _root(
 
 @app.command()
 def migrate() -> None:
-    """Bring the database to this version's tables."""
+    """Bring the database to this version's tables, and make the bucket where one is set and not there."""
     from orfila.migrations import migrate as run
+    from orfila.storage import get_store
 
-    run(get_settings().resolved_database_url)
+    settings = get_settings()
+    run(settings.resolved_database_url)
     typer.echo("the database is up to date")
+    get_store(settings).prepare()
 
 
 @app.command()
@@ -119,6 +122,8 @@ def api(
     """Serve the API and the browser interface. Run `orfila migrate` first."""
     import uvicorn
 
+    from orfila.logs import configure
+
     os.umask(0o077)
     if host is not None:
         os.environ["ORFILA_HOST"] = host
@@ -126,6 +131,7 @@ def api(
         os.environ["ORFILA_PORT"] = str(port)
     get_settings.cache_clear()
     settings = get_settings()
+    configure(settings)
     uvicorn.run(
         "orfila.app:create_app",
         factory=True,
@@ -133,6 +139,7 @@ def api(
         port=settings.port,
         server_header=False,
         access_log=False,
+        log_config=None,
         timeout_graceful_shutdown=3,
     )
 

@@ -128,14 +128,20 @@ class Launcher:
         if self._settings.broker_url is None:
             parts.append(Part("broker", self._valkey(), self._broker_answers))
         parts.append(Part("api", [*_ORFILA, "api"], self._api_answers))
-        for name, queues, threads in (
-            ("worker-interactive", "interactive", cores),
-            ("worker-gpu", "gpu", cores),
-            ("worker-cpu", "cpu,ingest", "1"),
+        devices = self._settings.gpu_devices or [self._settings.device]
+        share = str(max(1, int(cores) // len(devices)))  # of the processors, where several run on them
+        training = [
+            (f"worker-gpu-{number}" if number else "worker-gpu", "gpu", device, share)
+            for number, device in enumerate(devices)
+        ]
+        for name, queues, device, threads in (
+            ("worker-interactive", "interactive", self._settings.device, cores),
+            *training,
+            ("worker-cpu", "cpu,ingest", self._settings.device, "1"),
         ):
-            flag = self._run / f"{queues.partition(',')[0]}.ready"
+            flag = self._run / f"{name}.ready"
             flag.unlink(missing_ok=True)
-            command = [*_ORFILA, "worker", "--queues", queues, "--device", self._settings.device]
+            command = [*_ORFILA, "worker", "--queues", queues, "--device", device]
             environment = {"OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "PASSIVE", "ORFILA_READY_FILE": str(flag)}
             parts.append(Part(name, command, flag.exists, environment))
         parts.append(Part("sweeper", [*_ORFILA, "sweeper"], lambda: True))

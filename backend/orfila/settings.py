@@ -5,6 +5,7 @@ import os
 import tempfile
 from functools import lru_cache
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -49,6 +50,13 @@ class Settings(BaseSettings):
         256 * 2**20, ge=0, description="An archive of at most this size is read by one worker, a larger one in parts."
     )
     ingest_part_images: int = Field(16_384, ge=1_024, description="Images in one part of a larger archive.")
+    gpu_devices: list[str] = Field(
+        [],
+        description='Devices of `orfila up`, each with a process for the queue gpu, as ["cuda:0", "cuda:1"]; '
+        "default one process on `device`.",
+    )
+    log_format: Literal["auto", "json", "text"] = Field("auto", description="Of log lines; text on a terminal only.")
+    log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
     device: str = Field("auto", description="torch device of the workers: auto, cpu, cuda, cuda:0 ...")
 
     @property

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import shutil
+import subprocess
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +20,18 @@ from orfila_worker.cli import QUEUES
 ROOT = Path(__file__).parents[2]
 COMPOSE: dict[str, Any] = yaml.safe_load((ROOT / "docker-compose.yml").read_text())
 OURS = {n: s for n, s in COMPOSE["services"].items() if "build" in s}
-NOT_SETTINGS = {"ORFILA_ENV_FILE", "ORFILA_READY_FILE", "ORFILA_DATA_DIR"}
+NOT_SETTINGS = {
+    "ORFILA_ENV_FILE",
+    "ORFILA_READY_FILE",
+    "ORFILA_DATA_DIR",
+    "AWS_SHARED_CREDENTIALS_FILE",
+    "AWS_DEFAULT_REGION",
+}
 
 
 def test_every_part_is_there() -> None:
     assert set(OURS) == {"migrate", "api", "sweeper", "worker-cpu", "worker-gpu"}
-    assert set(COMPOSE["services"]) - set(OURS) == {"postgres", "valkey"}
+    assert set(COMPOSE["services"]) - set(OURS) == {"postgres", "valkey", "seaweedfs"}
 
 
 @pytest.mark.parametrize("name", OURS)
@@ -42,6 +51,25 @@ def test_workers_serve_queues_that_exist(name: str) -> None:
     queues = OURS[name]["command"][2]
     default = re.sub(r"\$\{\w+:-(.*)\}", r"\1", queues)
     assert set(default.split(",")) <= set(QUEUES)
+
+
+def test_every_secret_that_is_mounted_is_made_by_the_commands_at_the_top() -> None:
+    text = (ROOT / "docker-compose.yml").read_text()
+    told = set(re.findall(r"> secrets/([\w.]+)", text))
+    assert told == set(COMPOSE["secrets"])
+    used = {s for service in COMPOSE["services"].values() for s in service.get("secrets", [])}
+    assert used == told
+
+
+def test_compose_reads_the_file() -> None:
+    docker = shutil.which("docker")
+    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True).returncode != 0:
+        pytest.skip("docker compose (version 2) is not installed")
+    for profile in ("", "gpu"):
+        command = [docker, "compose", "-f", str(ROOT / "docker-compose.yml"), "config", "--quiet"]
+        environment = {**os.environ, "COMPOSE_PROFILES": profile}
+        run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
+        assert run.returncode == 0, run.stderr
 
 
 @pytest.mark.parametrize("path", ["backend/Dockerfile", "worker/Dockerfile"])

@@ -82,6 +82,21 @@ def test_the_data_set_was_read_in_parts_and_is_the_one_that_is_read_at_once(
     }
 
 
+def test_a_line_of_the_logs_says_which_request_or_job_it_is_of(client: Client, product: Product, calm: Case) -> None:
+    lines = {
+        name: [json.loads(line) for line in (product.data / "logs" / f"{name}.log").read_text().splitlines()]
+        for name in ("api", "worker-interactive", "worker-gpu", "sweeper")
+    }
+    [submitted] = [x for x in lines["api"] if x["event"] == "job submitted" and x["job"] == calm.job_id]
+    [answered] = [x for x in lines["api"] if x["event"] == "answered" and x["request_id"] == submitted["request_id"]]
+    assert (answered["method"], answered["status"]) == ("POST", 201)
+    assert answered["path"].endswith("/cases")
+    told = [x["event"] for x in lines["worker-interactive"] if x.get("job") == calm.job_id]
+    assert told == ["shard claimed", "shard committed"]
+    assert any(x["event"] == "shard claimed" and x["kind"] == "index" for x in lines["worker-gpu"])
+    assert all({"level", "timestamp"} <= set(x) for of in lines.values() for x in of)
+
+
 def test_a_repair_in_seconds_and_what_was_expected_of_it(client: Client, calm: Case) -> None:
     expected = client.preview_removal(calm.id)
     remedy = client.repair(calm.id, "influence")

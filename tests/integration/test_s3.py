@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 import os
 import random
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from botocore.exceptions import ClientError
 from conftest import Product, Sample
-from stacks import BUCKET, Seaweed, Servers
+from stacks import BUCKET, Seaweed, Servers, without_settings
 
 from orfila.client import Client
 from orfila.settings import Settings
@@ -143,6 +146,21 @@ def test_a_large_blob_that_is_stored_again_stays_as_it_is_and_counts_as_new(
     assert opened(seaweed, prefix, tmp_path / "third").local_path(sha256).stat().st_size == first.size
     store.delete(sha256)
     assert not list(store.stored())
+
+
+def test_migrate_makes_the_bucket_once(seaweed: Seaweed, tmp_path: Path) -> None:
+    bucket = f"made-{tmp_path.name.replace('_', '-')}"[:60]
+    environment = {
+        **without_settings(),
+        **seaweed.settings("x"),
+        "ORFILA_STORAGE_URL": f"s3://{bucket}/deep",
+        "ORFILA_DATA_DIR": str(tmp_path),
+    }
+    with pytest.raises(ClientError):
+        seaweed.client().head_bucket(Bucket=bucket)
+    for _ in range(2):
+        subprocess.run([sys.executable, "-m", "orfila", "migrate"], env=environment, check=True, timeout=60)
+        seaweed.client().head_bucket(Bucket=bucket)
 
 
 def test_the_address_is_checked(tmp_path: Path) -> None:

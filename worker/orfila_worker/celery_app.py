@@ -13,6 +13,7 @@ from celery import signals
 
 from orfila.jobs.dispatch import TASK, broker_app
 from orfila.launcher import die_with_parent
+from orfila.logs import configure
 from orfila.settings import get_settings
 
 app = broker_app(get_settings())
@@ -26,6 +27,7 @@ def _prepare_child(**_: Any) -> None:
     from orfila_worker.runner import start_runner
 
     die_with_parent()
+    configure(get_settings())
     runner = start_runner(get_settings(), os.environ.get(DEVICE_VARIABLE, get_settings().device))
     presence = runner.be_present(os.environ.get(QUEUES_VARIABLE, "").split(","))
     signals.worker_process_shutdown.connect(lambda **_: presence.stop(), weak=False)
@@ -33,6 +35,8 @@ def _prepare_child(**_: Any) -> None:
         Path(ready).touch()
 
 
+# With a receiver, Celery leaves the logging alone.
+signals.setup_logging.connect(lambda **_: configure(get_settings()), weak=False)
 signals.worker_process_init.connect(_prepare_child, weak=False)
 
 

@@ -8,6 +8,8 @@ from typing import Annotated
 
 import typer
 
+from orfila.logs import configure
+from orfila.settings import get_settings
 from orfila_worker.celery_app import DEVICE_VARIABLE, QUEUES_VARIABLE
 
 QUEUES = ("interactive", "gpu", "cpu", "ingest")
@@ -24,10 +26,12 @@ def worker(
         raise typer.BadParameter(f"queues are {', '.join(QUEUES)}; not {', '.join(unknown) or 'none'}")
     os.environ[DEVICE_VARIABLE] = device
     os.environ[QUEUES_VARIABLE] = ",".join(chosen)
+    configure(get_settings())
     from orfila_worker.celery_app import app
 
     app.worker_main(
         [
+            "--quiet",
             "worker",
             "--pool=prefork",
             "--concurrency=1",

@@ -20,6 +20,7 @@ from orfila.jobs.dispatch import Doorbell, ring_after_commits
 from orfila.jobs.leases import Claim, LostLease
 from orfila.jobs.models import Job, Shard
 from orfila.jobs.service import log
+from orfila.logs import bound
 from orfila.settings import Settings
 from orfila.storage import BlobStore, get_store
 from orfila_engine.devices import select_device
@@ -75,7 +76,8 @@ class Runner:
     def drain(self, queue: str) -> None:
         """Run shards of a queue until none is due."""
         while (claim := self._claim(queue)) is not None:
-            self._run(claim)
+            with bound(job=claim.job_id, shard=claim.shard_id, attempt=claim.attempts):
+                self._run(claim)
 
     def _claim(self, queue: str) -> Claim | None:
         with self._database.transaction() as session:
@@ -88,6 +90,7 @@ class Runner:
             earlier = [s.result or {} for s in session.scalars(before)]
         folder = self._settings.data_dir / "work" / claim.shard_id
         folder.mkdir(parents=True, exist_ok=True)
+        _log.info("shard claimed", kind=job.kind, stage=shard.stage, number=shard.number)
         try:
             with Heartbeat(self._database, self._settings, claim) as heartbeat:
                 work = Work(
@@ -113,8 +116,9 @@ class Runner:
             for sha256 in work.discard:
                 self._store.delete(sha256)
             shutil.rmtree(folder, ignore_errors=True)
+            _log.info("shard committed")
         except LostLease:
-            _log.warning("lost the lease; nothing was committed", shard=claim.shard_id)
+            _log.warning("lost the lease; nothing was committed")
         except Cancelled:
             self._end(claim, lambda session: lifecycle.acknowledge_cancel(session, claim))
             shutil.rmtree(folder, ignore_errors=True)
@@ -132,6 +136,7 @@ class Runner:
             self._failed(claim, _UNEXPECTED, retry=True)
 
     def _failed(self, claim: Claim, sentence: str, *, retry: bool, half_batch: bool = False) -> None:
+        _log.warning("shard failed", reason=sentence, retry=retry)
         limit = self._settings.max_attempts
         self._end(
             claim,
@@ -145,11 +150,11 @@ class Runner:
             with self._database.transaction() as session:
                 step(session)
         except LostLease:
-            _log.warning("lost the lease; nothing was committed", shard=claim.shard_id)
+            _log.warning("lost the lease; nothing was committed")
 
     def _log_traceback(self, claim: Claim) -> None:
         text = traceback.format_exc()
-        _log.error("task failed", shard=claim.shard_id, traceback=text)
+        _log.error("task failed", traceback=text)
         with self._database.transaction() as session:
             log(session, claim.job_id, "error", text)
 

@@ -8,6 +8,7 @@ import threading
 import typer
 
 from orfila.jobs.sweeper import run
+from orfila.logs import configure
 from orfila.settings import get_settings
 
 
@@ -16,6 +17,7 @@ def sweeper() -> None:
     stop = threading.Event()
     for wanted in (signal.SIGTERM, signal.SIGINT):
         signal.signal(wanted, lambda *_: stop.set())
+    configure(get_settings())
     run(get_settings(), stop)
 
 

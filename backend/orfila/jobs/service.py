@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+import structlog
 from sqlalchemy import func, select
 from sqlalchemy.orm import Session
 
@@ -37,6 +38,7 @@ QUEUES: dict[str, str] = {
 }
 """Kind of job -> queue of its shards."""
 
+_log = structlog.get_logger("orfila.jobs")
 _ETA_FROM_PROGRESS = 0.03
 SPLIT: dict[str, Any] = {"split": True}
 """Payload of the one shard that stands for a stage until the stage before has said which parts it has."""
@@ -93,6 +95,7 @@ def submit(
         _add_shards(session, job, number, stage, queue or QUEUES[kind])
     session.flush()
     log(session, job.id, "info", "submitted")
+    _log.info("job submitted", job=job.id, kind=kind, subject=subject_id)
     if not open_needs:
         open_stage(session, job, 0)
     announce(session, job)

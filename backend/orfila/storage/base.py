@@ -33,6 +33,10 @@ class BlobStore(Protocol):
 
     def __hash__(self) -> int: ...
 
+    def prepare(self) -> None:
+        """Make what has to be there before anything is stored."""
+        ...
+
     def put_file(self, path: Path) -> str:
         """Store a file's content and return its SHA-256. The file itself stays, read-only: the caller removes it."""
         ...

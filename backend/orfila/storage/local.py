@@ -27,6 +27,9 @@ class LocalStore:
         self._incoming = root / "incoming"
         self._incoming.mkdir(parents=True, exist_ok=True, mode=0o700)
 
+    def prepare(self) -> None:
+        """Nothing: the folder was made when the store was opened."""
+
     def put_file(self, path: Path) -> str:
         """Store a file by hard link, or by copy from another file system."""
         return self.keep(path, hash_file(path))

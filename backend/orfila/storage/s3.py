@@ -58,6 +58,15 @@ class S3Store:
         """Bytes since the cache was last looked at."""
         self._local = threading.local()
 
+    def prepare(self) -> None:
+        """Make the bucket, unless it is there. Raises ClientError where that is not allowed."""
+        try:
+            self.client.head_bucket(Bucket=self.bucket)
+        except ClientError as error:
+            if error.response["Error"]["Code"] not in ("404", "NoSuchBucket"):
+                raise
+            self.client.create_bucket(Bucket=self.bucket)
+
     def put_file(self, path: Path) -> str:
         """Store a file's content, in parts where it is large. The file itself stays."""
         return self.keep(path, hash_file(path))

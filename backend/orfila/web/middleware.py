@@ -6,13 +6,17 @@ The order, outermost first: RequestId, SecurityHeaders, HostCheck, OriginCheck, 
 from __future__ import annotations
 
 import json
+import time
 import uuid
 from collections.abc import Sequence
 from urllib.parse import urlsplit
 
+import structlog
 from starlette.datastructures import Headers, MutableHeaders
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from orfila.logs import bound
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -38,10 +42,11 @@ _SECURITY_HEADERS = {
     "permissions-policy": "camera=(), geolocation=(), microphone=()",
 }
 _SAFE = frozenset({"GET", "HEAD", "OPTIONS"})
+_log = structlog.get_logger("orfila.http")
 
 
 class RequestId:
-    """Gives every request an id, in `scope["state"]` and in the answer."""
+    """Gives every request an id, in `scope["state"]`, in the answer and in every log line; logs the request."""
 
     def __init__(self, app: ASGIApp) -> None:
         self.app = app
@@ -53,13 +58,28 @@ class RequestId:
             return
         request_id = uuid.uuid4().hex
         scope.setdefault("state", {})["request_id"] = request_id
+        began, status = time.perf_counter(), 500
 
         async def with_id(message: Message) -> None:
+            nonlocal status
             if message["type"] == "http.response.start":
+                status = message["status"]
                 MutableHeaders(scope=message)["x-request-id"] = request_id
             await send(message)
 
-        await self.app(scope, receive, with_id)
+        with bound(request_id=request_id):
+            try:
+                await self.app(scope, receive, with_id)
+            finally:
+                # The path without what follows the question mark, which a person may have typed.
+                told = _log.info if _is_worth_a_line(scope) else _log.debug
+                milliseconds = round((time.perf_counter() - began) * 1000, 1)
+                told("answered", method=scope["method"], path=scope["path"], status=status, milliseconds=milliseconds)
+
+
+def _is_worth_a_line(scope: Scope) -> bool:
+    """What changes something; a page asks for dozens of pictures, and watchers ask every second."""
+    return scope["method"] not in _SAFE
 
 
 class SecurityHeaders:
