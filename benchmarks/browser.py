@@ -55,7 +55,7 @@ def run(packed: Path, work: Path) -> dict[str, Any]:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
-        archives = {N_REAL: _real(PackedDataset.open(packed), work), N_SYNTHETIC: _synthetic(work)}
+        archives = {N_REAL: repeated(PackedDataset.open(packed), work), N_SYNTHETIC: _synthetic(work)}
         with (
             Product(work / "data") as product,
             Client.sign_in(product.link) as client,
@@ -108,8 +108,8 @@ def page(result: dict[str, Any]) -> str:
     return "\n".join(["## Browser", "", table(["what", "target", "median of 5", "first time", ""], rows), ""])
 
 
-def _real(packed: PackedDataset, work: Path) -> Path:
-    """Real pictures, each copy moved a little further to the side."""
+def repeated(packed: PackedDataset, work: Path) -> Path:
+    """An archive of 50,000 real pictures, each copy moved a little further to the side."""
     n = len(packed.pixels)
     rows = np.arange(N_REAL)
     images = np.empty((N_REAL, *packed.pixels.shape[1:]), dtype=np.uint8)

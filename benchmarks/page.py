@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import browser, intake, page_alarms, page_detection, page_repair, page_speed, published, scale
+from benchmarks import browser, cluster, intake, page_alarms, page_detection, page_repair, page_speed, published, scale
 from benchmarks.page_detection import Results
 from benchmarks.plan import Plan
 from benchmarks.tables import table
@@ -15,7 +15,7 @@ _HEAD = """# Benchmarks
 Written by `make bench` from the results in bench-data/; not edited by hand. A target that is missed is printed as
 missed.
 """
-_ALONE = ("speed", "scale", "phases", "intake", "browser")
+_ALONE = ("speed", "scale", "phases", "intake", "browser", "cluster")
 """Kinds of pieces that nothing runs beside."""
 _OF_A_RUN = ("threads", "command")
 """What differs between the pieces of one benchmark."""
@@ -46,6 +46,7 @@ def write(stored: dict[str, dict[str, Any]], plan: Plan, data: str, missing: Seq
         scale.page(results["scale"]) if "scale" in results else "",
         intake.page(results["intake"]) if "intake" in results else "",
         browser.page(results["browser"]) if "browser" in results else "",
+        cluster.page(results["cluster"]) if "cluster" in results else "",
         _machines(stored, missing),
     ]
     return "\n".join(part for part in parts if part)

@@ -19,7 +19,21 @@ from typing import Any
 
 import torch
 
-from benchmarks import alarms, browser, cases, detection, engines, intake, machine, phases, repair, scale, speed, sweeps
+from benchmarks import (
+    alarms,
+    browser,
+    cases,
+    cluster,
+    detection,
+    engines,
+    intake,
+    machine,
+    phases,
+    repair,
+    scale,
+    speed,
+    sweeps,
+)
 from benchmarks.plan import AttackPlan, Plan
 from orfila_engine import detectors
 from orfila_engine.data import PackedDataset
@@ -114,6 +128,7 @@ def pieces(plan: Plan, place: Place, *, with_speed: bool) -> list[Piece]:
         found.append(Piece("intake", ALONE, {"data": data, "bytes": intake.UPLOAD_BYTES}, _intake, (place,)))
         sizes = {"data": data, "images": [browser.N_REAL, browser.N_SYNTHETIC]}
         found.append(Piece("browser", ALONE, sizes, _browser, (place,)))
+        found.append(Piece("cluster", ALONE, {"data": data, "images": browser.N_REAL}, _cluster, (place,)))
         found.append(Piece("phases", ALONE, told, _phases, (place, first)))
         for speed_of in SPEEDS:
             architecture, threads, *_ = speed_of
@@ -290,6 +305,10 @@ def _speed(place: Place, architecture: str, threads: int, n_images: int, peer: b
 
 def _intake(place: Place) -> dict[str, Any]:
     return intake.run(place.packed, place.out / "work" / "intake")
+
+
+def _cluster(place: Place) -> dict[str, Any]:
+    return cluster.run(place.packed, place.out / "work" / "cluster")
 
 
 def _browser(place: Place) -> dict[str, Any]:

@@ -61,6 +61,10 @@ class Product:
             raise RuntimeError(f"no link was printed: {printed}")
         return link[0]
 
+    def api_megabytes(self) -> float:
+        """Megabytes that the API has now."""
+        return sum(megabytes(process) for process in self._api())
+
     def drop_files(self) -> None:
         """Remove every stored file, to make room for the next measurement."""
         for path in (self._folder / "blobs").glob("??/*"):

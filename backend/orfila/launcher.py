@@ -129,7 +129,7 @@ class Launcher:
             parts.append(Part("broker", self._valkey(), self._broker_answers))
         parts.append(Part("api", [*_ORFILA, "api"], self._api_answers))
         devices = self._settings.gpu_devices or [self._settings.device]
-        share = str(max(1, int(cores) // len(devices)))  # of the processors, where several run on them
+        share = str(self._settings.gpu_threads or max(1, int(cores) // len(devices)))
         training = [
             (f"worker-gpu-{number}" if number else "worker-gpu", "gpu", device, share)
             for number, device in enumerate(devices)

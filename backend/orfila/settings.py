@@ -55,6 +55,9 @@ class Settings(BaseSettings):
         description='Devices of `orfila up`, each with a process for the queue gpu, as ["cuda:0", "cuda:1"]; '
         "default one process on `device`.",
     )
+    gpu_threads: int | None = Field(
+        None, ge=1, description="Processor threads of each of these processes; default an equal share of the cores."
+    )
     log_format: Literal["auto", "json", "text"] = Field("auto", description="Of log lines; text on a terminal only.")
     log_level: Literal["debug", "info", "warning", "error"] = Field("info", description="The least that is logged.")
     device: str = Field("auto", description="torch device of the workers: auto, cpu, cuda, cuda:0 ...")
