@@ -1,4 +1,4 @@
-"""Jobs under load: an index on one, two and four workers, quick questions beside a training, and fifty reviewers at once.
+"""Jobs under load: an index on one, two and four workers, questions beside a training, fifty reviewers at once.
 
 All of it is the real product with its broker and database on this machine, asked through HTTP.
 """
@@ -173,14 +173,14 @@ def _questions(client: Client, project: str, model: str, wrong: int, case: str) 
         timed("affected image scored", lambda n=number: client.open_case(project, model, test_index=wrong, seed=n))
         client.judge(case, {int(suspects[number]): "poison", int(suspects[-1 - number]): "clean"})
         timed("verdicts learned from", lambda: client.learn(case))
-        address, share = f"/api/v1/cases/{case}/portraits/mean.png", 0.5 + number / 50
+        address, share = f"/api/v1/cases/{case}/portraits/difference.png", 0.5 + number / 50
         timed("threshold moved", lambda a=address, t=share: client._send("GET", a, params={"threshold": t}))
     return found
 
 
 async def _load(product: Product, client: Client, case: str, dataset: str) -> dict[str, Any]:
     """Fifty people at once: each looks at a page of the gallery, a picture, a sheet of thumbnails, and judges."""
-    token = client.create_token("load").token
+    token = client.create_token("load").secret
     suspects = np.flatnonzero(client.columns(case)["suspect"])
     times: list[float] = []
     errors: list[str] = []
@@ -195,13 +195,14 @@ async def _load(product: Product, client: Client, case: str, dataset: str) -> di
             await asyncio.sleep(rng.exponential(PAUSE_SECONDS))
             image, turn = int(own[turn % len(own)]), turn + 1
             verdict_of = ("poison", "clean")[turn % 2]
-            asked = [
+            mine = {"items": [{"index": image, "verdict": verdict_of}]}
+            asked: list[tuple[str, str, dict[str, Any]]] = [
                 ("GET", f"/api/v1/cases/{case}/scores", {"params": {"limit": 100, "flagged": False}}),
                 ("GET", f"/api/v1/datasets/{dataset}/images/{image}/pixels.png", {}),
                 ("GET", f"/api/v1/datasets/{dataset}/atlases/{turn % 40}.webp", {}),
-                ("POST", f"/api/v1/cases/{case}/verdicts", {"json": {"items": [{"index": image, "verdict": verdict_of}]}}),
-            ][turn % 4]
-            method, path, how = asked
+                ("POST", f"/api/v1/cases/{case}/verdicts", {"json": mine}),
+            ]
+            method, path, how = asked[turn % len(asked)]
             began = time.monotonic()
             try:
                 answer = await http.request(method, path, **how)
