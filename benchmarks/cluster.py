@@ -118,7 +118,7 @@ def _index(workers: int, archive: Path, weights: Path, folder: Path) -> dict[str
 
 
 def _wrong(client: Client, model_id: str) -> int:
-    return next(client.misclassified(model_id)).test_index
+    return next(client.misclassified(model_id)).index
 
 
 def _in_use(archive: Path, weights: Path, folder: Path) -> dict[str, Any]:
