@@ -33,6 +33,7 @@ from orfila.settings import Settings, get_settings
 START_SECONDS = 120.0
 STOP_SECONDS = 4.0
 BACKOFF_LIMIT_SECONDS = 30.0
+BACKGROUND_NICENESS = 10
 _STEADY_SECONDS = 30.0
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)
@@ -48,6 +49,8 @@ class Part:
     command: list[str]
     ready: Callable[[], bool]
     environment: dict[str, str] = field(default_factory=dict)
+    niceness: int = 0
+    """On processors that it shares, it steps back for those of less."""
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     failures: int = 0
@@ -143,7 +146,9 @@ class Launcher:
             flag.unlink(missing_ok=True)
             command = [*_ORFILA, "worker", "--queues", queues, "--device", device]
             environment = {"OMP_NUM_THREADS": threads, "OMP_WAIT_POLICY": "PASSIVE", "ORFILA_READY_FILE": str(flag)}
-            parts.append(Part(name, command, flag.exists, environment))
+            # A training takes every processor; people who wait come first.
+            niceness = 0 if queues == "interactive" else BACKGROUND_NICENESS
+            parts.append(Part(name, command, flag.exists, environment, niceness))
         parts.append(Part("sweeper", [*_ORFILA, "sweeper"], lambda: True))
         return parts
 
@@ -195,7 +200,7 @@ class Launcher:
             stderr=subprocess.STDOUT,
             env={**os.environ, **_as_environment(self._settings), **part.environment},
             start_new_session=True,
-            preexec_fn=die_with_parent,
+            preexec_fn=lambda: _begin_child(part.niceness),
         )
         log.close()
 
@@ -231,6 +236,11 @@ class Launcher:
 
 
 _ORFILA = [sys.executable, "-m", "orfila"]
+
+
+def _begin_child(niceness: int) -> None:
+    die_with_parent()
+    os.nice(niceness)
 
 
 def die_with_parent() -> None:

@@ -88,7 +88,7 @@ def test_influences_and_self_influences(kind: str, tmp_path: Path) -> None:
     g = training_vectors(model, engine)
     expected = torch.stack([g @ solve(model, engine, query_vectors(model, engine, q)).T for q in questions])
     first = engine.influence(questions)  # this pass makes the store too, in the eigenbasis
-    assert (tmp_path / "ekfac" / "sketch.npy").is_file()
+    assert (tmp_path / "ekfac" / "sketch-00000.npy").is_file()
     close(first, expected)
     close(engine.influence(questions), expected)  # this one does not rotate
     close(engine.self_influence, (g * solve(model, engine, g)).sum(1))
@@ -180,11 +180,11 @@ def test_nothing_depends_on_the_batches(tmp_path: Path, monkeypatch: pytest.Monk
 def test_an_engine_is_opened_again(tmp_path: Path) -> None:
     model, engine = made("plain", tmp_path / "ekfac")
     before = engine.influence([asked(1)])
-    stored = (tmp_path / "ekfac" / "sketch.npy").stat().st_mtime_ns
+    stored = (tmp_path / "ekfac" / "sketch-00000.npy").stat().st_mtime_ns
     opened = open_engine(tmp_path / "ekfac", model, CARD, pictures(N), LABELS, device="cpu")
     assert np.array_equal(opened.self_influence, engine.self_influence)
     close(opened.influence([asked(1)]), before)
-    assert (tmp_path / "ekfac" / "sketch.npy").stat().st_mtime_ns == stored
+    assert (tmp_path / "ekfac" / "sketch-00000.npy").stat().st_mtime_ns == stored
     with pytest.raises(ValueError, match="other images"):
         open_engine(tmp_path / "ekfac", model, CARD, pictures(N + 1), LABELS, device="cpu")
     with pytest.raises(ValueError, match="another model"):
@@ -224,5 +224,5 @@ def test_cancelling_leaves_no_half_made_store(tmp_path: Path) -> None:
 
     with pytest.raises(KeyboardInterrupt):
         engine.influence([asked(1)], stop)
-    assert not (tmp_path / "ekfac" / "sketch.npy").exists()
+    assert not (tmp_path / "ekfac" / "sketch-00000.npy").exists()
     assert engine.influence([asked(1)]).shape == (1, N, 4)

@@ -97,6 +97,28 @@ def test_a_line_of_the_logs_says_which_request_or_job_it_is_of(client: Client, p
     assert all({"level", "timestamp"} <= set(x) for of in lines.values() for x in of)
 
 
+def test_ekfac_is_split_and_its_factors_are_made_once(
+    client: Client, product: Product, calm: Case, sample: Sample
+) -> None:
+    first, again = (
+        client.open_case(calm.project_id, calm.model_id, test_index=sample.affected, engine="ekfac", n_queries=10)
+        for _ in range(2)
+    )
+    assert first.job_id is not None
+    assert again.job_id is not None
+    stages = [[s.stage for s in client.job(case.job_id or "").shards] for case in (first, again)]
+    assert stages == [[0, 1, 2, 3, 4, 4, 4, 4, 4, 5], [0, 0, 0, 0, 0, 1]], (
+        "1,500 images: one part of factors, five passes"
+    )
+    flagged = frozenset(client.flagged(first.id))
+    assert len(flagged & sample.poison) >= 0.9 * len(sample.poison)
+    assert len(flagged & sample.poison) >= 0.9 * len(flagged)
+    assert frozenset(client.flagged(again.id)) == flagged
+    learned = client.judge(again.id, {min(flagged): "clean"})
+    assert learned.changed == 1
+    assert min(flagged) not in client.flagged(client.learn(again.id).id)
+
+
 def test_a_repair_in_seconds_and_what_was_expected_of_it(client: Client, calm: Case) -> None:
     expected = client.preview_removal(calm.id)
     remedy = client.repair(calm.id, "influence")

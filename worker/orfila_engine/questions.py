@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import Literal, Protocol
 
 import numpy as np
 import torch
@@ -13,9 +13,6 @@ from torch import Tensor, nn
 
 from orfila_engine.architectures import ModelCard
 from orfila_engine.transforms import transformed_queries
-
-if TYPE_CHECKING:
-    from orfila_engine.engines import Store
 
 Suspects = Literal["label", "all"]
 MAX_COUNTERPARTS = 400
@@ -37,8 +34,16 @@ class Asked:
     """[1 + n_b] the transform of each query; "none" for row 0."""
 
 
+class Queried(Protocol):
+    """What makes fingerprints of queries: a store, or the engine that will fill one."""
+
+    def query(self, model: nn.Module, card: ModelCard, images: Tensor, labels: Tensor) -> NDArray[np.float32]:
+        """See `Store`."""
+        ...
+
+
 def ask(
-    store: Store,
+    store: Queried,
     model: nn.Module,
     card: ModelCard,
     image: NDArray[np.uint8],
@@ -57,7 +62,7 @@ def ask(
 
 
 def ask_each(
-    store: Store,
+    store: Queried,
     model: nn.Module,
     card: ModelCard,
     images: Iterable[NDArray[np.uint8]],

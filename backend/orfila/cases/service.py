@@ -163,6 +163,10 @@ def create(
         engine=body.engine,
         rule=body.rule,
     )
+    stages = [jobs.Stage()]
+    if body.engine == "ekfac":
+        phases = indexes.ekfac_phases(settings, index, plan.dataset)
+        spec.phases, stages = list(phases), list(phases.values())
     job = jobs.submit(
         session,
         kind="investigate",
@@ -171,6 +175,7 @@ def create(
         subject_id=case.id,
         subject_name=case.name,
         spec=spec,
+        stages=stages,
         # EK-FAC takes minutes: it must not keep quick questions waiting.
         queue="gpu" if body.engine == "ekfac" else None,
         depends_on=[index.job_id] if index.state == "building" and index.job_id else [],

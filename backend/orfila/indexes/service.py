@@ -13,11 +13,13 @@ from orfila.datasets.models import Dataset
 from orfila.db import new_id
 from orfila.indexes.models import FingerprintIndex
 from orfila.jobs import service as jobs
-from orfila.jobs.contracts import IndexBuildSpec, IndexResult, Tree
+from orfila.jobs.contracts import IndexBuildSpec, IndexResult, Phase, Tree, ekfac_parts
 from orfila.models import service as models
 from orfila.models.models import ClassifierModel
 from orfila.settings import Settings
 
+_FIRST_OF_STORE = "sketch-00000.npy"
+"""A file that EK-FAC engines of this version have."""
 FORMAT = "orfila-index/2"
 """Of the files, as the engine writes them: an index in an older format is built again."""
 SEED = 0
@@ -111,6 +113,20 @@ def gave_up(session: Session, index: FingerprintIndex) -> None:
 def retried(session: Session, index: FingerprintIndex) -> None:
     """Its job runs again."""
     index.state = "building"
+
+
+def ekfac_phases(settings: Settings, index: FingerprintIndex, dataset: Dataset) -> dict[Phase, jobs.Stage]:
+    """The stages of an investigation with EK-FAC, by phase; the factors are made by the first one on an index only."""
+    parts = ekfac_parts(dataset.n_train)
+    factors: dict[Phase, jobs.Stage] = {
+        "moments": jobs.Stage(parts, 0.2),
+        "bases": jobs.Stage(weight=0.05),
+        "eigenvalues": jobs.Stage(parts, 0.2),
+        "factors": jobs.Stage(weight=0.05),
+    }
+    passes = [payload | {"number": number} for number, payload in enumerate(ranges(settings, dataset))]
+    asked: dict[Phase, jobs.Stage] = {"influences": jobs.Stage(passes, 0.35), "finding": jobs.Stage(weight=0.15)}
+    return asked if _FIRST_OF_STORE in index.ekfac else factors | asked
 
 
 def keep_ekfac(session: Session, index_id: str, files: Tree) -> None:

@@ -156,8 +156,23 @@ class AffectedSpec(Contract):
     true_label: int | None
 
 
+EKFAC_IMAGES, EKFAC_PART_IMAGES = 10_000, 2_048
+"""Training images that estimate EK-FAC factors at most, and how many of them a part has: the engine's own numbers."""
+Phase = Literal["moments", "bases", "eigenvalues", "factors", "influences", "finding"]
+"""Of an investigation with EK-FAC; those of the factors only where the model has none yet."""
+
+
+def ekfac_parts(n_train: int, *, part_images: int = EKFAC_PART_IMAGES) -> list[dict[str, int]]:
+    """The parts of the passes that estimate EK-FAC factors, as payloads of shards."""
+    return [{"number": number} for number in range(-(-min(n_train, EKFAC_IMAGES) // part_images))]
+
+
 class InvestigateSpec(Contract):
-    """Score every training image for the affected images of a case. The index is ready when this runs."""
+    """Score every training image for the affected images of a case. The index is ready when this runs.
+
+    With the fingerprint index there is one stage. With EK-FAC there is one for each of `phases`: moments, eigenvalues
+    (shard payload: number, of a part of the drawn images) and influences (start, stop) are split.
+    """
 
     case_id: str
     index_id: str
@@ -170,6 +185,15 @@ class InvestigateSpec(Contract):
     suspects: Literal["label", "all"]
     engine: Engine = "fingerprint"
     rule: Rule = "collapse"
+    phases: list[Phase] = ["finding"]
+
+
+class EkfacPartResult(Contract):
+    """What a stage of EK-FAC hands on. `files` are this shard's own; the rest is carried from earlier stages."""
+
+    files: Tree
+    bases: Tree = {}
+    engine: Tree = Field({}, description="The directory of the engine, without its store.")
 
 
 class InvestigateResult(Contract):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import traceback
 from http import HTTPStatus
 from typing import Any, cast
@@ -13,7 +14,7 @@ from fastapi.responses import JSONResponse
 from sqlalchemy.exc import OperationalError
 from starlette.exceptions import HTTPException
 
-from orfila.errors import OrfilaError
+from orfila.errors import NoSpace, OrfilaError
 from orfila.schema_base import Problem
 
 log = structlog.get_logger()
@@ -25,6 +26,7 @@ def install(app: FastAPI) -> None:
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(OperationalError, _database)
+    app.add_exception_handler(OSError, _system)
     app.add_exception_handler(Exception, _unknown)
 
 
@@ -89,7 +91,26 @@ async def _database(request: Request, error: Exception) -> JSONResponse:
             _id(request), 503, "Busy", "database_busy", "The database is busy; try again in a moment.",
             headers={"Retry-After": "1"},
         )  # fmt: skip
+    if "disk is full" in str(error) or "No space left" in str(error):  # SQLite's words, and PostgreSQL's
+        return _no_space(request)
     return await _unknown(request, error)
+
+
+async def _system(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return _no_space(request)
+    return await _unknown(request, error)
+
+
+def _no_space(request: Request) -> JSONResponse:
+    log.error("no space left", request_id=_id(request), path=request.url.path)
+    return problem(
+        _id(request),
+        507,
+        NoSpace.title,
+        "disk_full",
+        "The server's disk is full; nothing was changed. Free some space on it, then try again.",
+    )
 
 
 async def _unknown(request: Request, error: Exception) -> JSONResponse:

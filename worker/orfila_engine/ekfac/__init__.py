@@ -4,6 +4,7 @@ contraction.py  sums over positions of one layer
 passes.py       batches, and per-example gradients as the backward pass reaches them
 factors.py      eigenvectors, corrected eigenvalues, F^-1 g
 engine.py       influence on many questions, directions, suspects
+parts.py        the same in parts, for several workers
 sketch.py       short rows for the evidence test
 """
 

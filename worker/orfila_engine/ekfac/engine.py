@@ -67,7 +67,7 @@ class EkfacStore:
 
         model and card are the engine's own; they are asked for because an index asks for them.
         """
-        return self._engine.sketch_of(images, labels)
+        return self._engine.query(model, card, images, labels)
 
     def suspects(self, indices: NDArray[np.int64]) -> FingerprintSuspects:
         """Unit sketches of some training images. indices: [S] ascending."""
@@ -88,6 +88,8 @@ class EkfacEngine:
     labels: NDArray[np.int64] = field(repr=False)
     """[n] their labels."""
     query_bytes: int = field(default=QUERY_BYTES, repr=False)
+    answers: NDArray[np.float32] | None = field(default=None, repr=False)
+    """[n, A (1 + n_b)] influences of the questions that `scores` will be asked, where parts were answered before."""
 
     name: Literal["ekfac"] = field(default="ekfac", init=False)
 
@@ -101,10 +103,15 @@ class EkfacEngine:
         """Number of parameters that take part."""
         return sum(f.eigenvalues.numel() for f in self.factors.layers.values())
 
+    @property
+    def has_store(self) -> bool:
+        """Whether self-influences and sketches are made."""
+        return sketch.is_written(self.path)
+
     def prepare(self, progress: Progress = quiet) -> None:
         """Make self-influences and sketches, where no question made them before: a pass over the training set."""
-        if not sketch.is_written(self.path):
-            self._influence({}, True, progress)
+        if not self.has_store:
+            self._influence({}, np.arange(self.n), sketch.SketchWriter(self.path, self.n), progress)
 
     @cached_property
     def store(self) -> EkfacStore:
@@ -122,14 +129,26 @@ class EkfacEngine:
 
         One pass for as many queries as fit in `query_bytes`. Where `store` is not made yet, the first pass makes it.
         """
-        return self._split(self._answer(asked, None, progress), asked)
+        return self._split(self._answer(asked, None, progress, *self._everything()), asked)
 
     def scores(
         self, asked: Sequence[Asked], direction: EkfacDirection, progress: Progress = quiet
     ) -> tuple[NDArray[np.float32], Vector]:
         """`influence` and `products` of a direction with all images in the same passes: [A, n, 1 + n_b] and [n]."""
-        found = self._answer(asked, direction, progress)
+        if self.answers is not None:
+            return self._split(self.answers, asked), self.products(direction, progress=progress)
+        found = self._answer(asked, direction, progress, *self._everything())
         return self._split(found[:, :-1], asked), np.ascontiguousarray(found[:, -1])
+
+    def answer_part(
+        self, asked: Sequence[Asked], start: int, stop: int, store: tuple[Path, int] | None, progress: Progress = quiet
+    ) -> NDArray[np.float32]:
+        """Influences of the training images start .. stop - 1 on every query, [stop - start, A (1 + n_b)].
+
+        store: folder and number of a part of the store that is to be made in the same pass.
+        """
+        writer = None if store is None else sketch.SketchWriter(store[0], stop - start, store[1])
+        return self._answer(asked, None, progress, np.arange(start, stop), writer)
 
     def direction(self, asked: Sequence[Asked]) -> EkfacDirection:
         """The collapse direction of one or several affected images, see `collapse.query_direction`."""
@@ -190,8 +209,8 @@ class EkfacEngine:
 
         return cosines
 
-    def sketch_of(self, images: Tensor, labels: Tensor) -> Vector:
-        """Sketches [Q, D] of the gradients of the measurement at images [Q, C, H, W] in [0, 1] with labels [Q]."""
+    def query(self, model: nn.Module, card: ModelCard, images: Tensor, labels: Tensor) -> Vector:
+        """See `EkfacStore`; for those who ask before there is a store."""
         return self._sketched(images, labels)[0].numpy()
 
     # In the eigenbasis
@@ -304,9 +323,17 @@ class EkfacEngine:
         return torch.cat(found).numpy()
 
     def _answer(
-        self, asked: Sequence[Asked], direction: EkfacDirection | None, progress: Progress
+        self,
+        asked: Sequence[Asked],
+        direction: EkfacDirection | None,
+        progress: Progress,
+        rows: NDArray[np.int64],
+        writer: sketch.SketchWriter | None,
     ) -> NDArray[np.float32]:
-        """[n, A (1 + n_b)] influences, and a last column for the direction if there is one."""
+        """[rows, A (1 + n_b)] influences, and a last column for the direction if there is one.
+
+        writer: of the store, for the same rows; the first pass makes it.
+        """
         inputs = torch.cat([a.inputs for a in asked])
         labels = torch.from_numpy(np.concatenate([a.labels for a in asked]))
         size = max(1, self.query_bytes // (self.dimension * self.factors.hooked.dtype.itemsize) - 1)
@@ -317,11 +344,17 @@ class EkfacEngine:
             if direction is not None and stop == len(labels):
                 gradients = {name: torch.cat([g, direction.gradient[name][None]]) for name, g in gradients.items()}
             reported = part(progress, start / len(labels), stop / len(labels))
-            columns.append(self._influence(self._solved(gradients), not sketch.is_written(self.path), reported))
+            columns.append(self._influence(self._solved(gradients), rows, writer, reported))
+            writer = None
         return np.concatenate(columns, axis=1)
 
     def _split(self, found: NDArray[np.float32], asked: Sequence[Asked]) -> NDArray[np.float32]:
         return np.ascontiguousarray(found.reshape(self.n, len(asked), -1).transpose(1, 0, 2))
+
+    def _everything(self) -> tuple[NDArray[np.int64], sketch.SketchWriter | None]:
+        """All training images, and the writer of their store where there is none."""
+        writer = None if self.has_store else sketch.SketchWriter(self.path, self.n)
+        return np.arange(self.n), writer
 
     def _images(self, rows: NDArray[np.int64]) -> Images:
         return Images(self.factors.hooked, self.card, self.pixels, rows, batch_size_for(self.factors.hooked))
@@ -329,18 +362,20 @@ class EkfacEngine:
     def _labels(self, rows: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(self.labels[rows])
 
-    def _influence(self, solved: ByLayer, with_store: bool, progress: Progress) -> NDArray[np.float32]:
-        """Products of all gradients with F^-1 h for Q questions, [n, Q].
+    def _influence(
+        self, solved: ByLayer, chosen: NDArray[np.int64], writer: sketch.SketchWriter | None, progress: Progress
+    ) -> NDArray[np.float32]:
+        """Products of the gradients of some training images with F^-1 h for Q questions, [chosen, Q].
 
-        with_store: find self-influences and sketches too, for which the gradients are rotated; without, only the
-        questions are.
+        writer: of self-influences and sketches, which are found too, and for which the gradients are rotated; without
+        it, only the questions are.
         """
+        with_store = writer is not None
         vectors = solved if with_store else self._to_parameters(solved)
         columns = {name: v.flatten(1).mT for name, v in vectors.items()}
         n_queries = next((c.shape[1] for c in columns.values()), 0)
-        writer = sketch.SketchWriter(self.path, self.n) if with_store else None
-        out = np.empty((self.n, n_queries), dtype=np.float32)
-        for at, x in self._images(np.arange(self.n)):
+        out, done = np.empty((len(chosen), n_queries), dtype=np.float32), 0
+        for at, x in self._images(chosen):
             n = len(at)
             scores = torch.zeros(n, n_queries, dtype=self.factors.hooked.dtype, device=x.device)
             own = torch.zeros(n, device=x.device)
@@ -360,11 +395,12 @@ class EkfacEngine:
                     own += self._sketch.add(rows, layer.name, each.float())
 
             collect(self.factors.hooked, x, self._labels(at), cross_entropy, form, use)
-            out[at] = scores.float().cpu().numpy()
+            out[done : done + n] = scores.float().cpu().numpy()
+            done += n
             if writer is not None:
                 _refuse_unfinite(own, at)
                 writer.write(rows, own)
-            progress("influences", (int(at[-1]) + 1) / self.n)
+            progress("influences", done / len(chosen))
         if writer is not None:
             writer.close()
         return out

@@ -35,6 +35,14 @@ from orfila_engine.progress import Progress, part, quiet
 
 MAX_FAN = 16_384
 """A layer with more inputs or outputs is left out: its Kronecker factor alone would take gigabytes."""
+PART_IMAGES = 2_048
+"""Drawn images whose sums are taken by themselves."""
+Moments = dict[str, Tensor]
+"""See `second_moments`."""
+Bases = dict[str, tuple[Tensor, Tensor]]
+"""Layer name -> (U [g, I, I], V [g, O, O])."""
+Sums = dict[str, Tensor]
+"""See `eigenvalue_sums`."""
 _STORED = ("input_basis", "output_basis", "eigenvalues")
 
 
@@ -187,22 +195,63 @@ def fit_factors(
     """
     spec = spec or EkfacSpec()
     hooked = hook(model, card, device)
-    rows = _drawn_images(len(pixels), spec)
-    images = Images(hooked, card, pixels, rows, batch_size or batch_size_for(hooked))
-    bases = _fit_bases(images, spec, part(progress, 0, 0.45))
-    return _fit_eigenvalues(images, spec, bases, part(progress, 0.5, 1.0))
+    bounds = drawn_parts(len(pixels), spec)
+    moments: Moments | None = None
+    for number, (start, stop) in enumerate(bounds):
+        images = drawn_images(hooked, card, pixels, spec, start, stop, batch_size)
+        reported = part(progress, 0.45 * number / len(bounds), 0.45 * (number + 1) / len(bounds))
+        moments = added(moments, second_moments(images, spec, reported))
+    assert moments is not None, "there is an image at least"
+    bases = bases_of(moments, hooked)
+    sums: Sums | None = None
+    for number, (start, stop) in enumerate(bounds):
+        images = drawn_images(hooked, card, pixels, spec, start, stop, batch_size)
+        reported = part(progress, 0.5 + 0.5 * number / len(bounds), 0.5 + 0.5 * (number + 1) / len(bounds))
+        sums = added(sums, eigenvalue_sums(images, spec, bases, reported))
+    assert sums is not None, "there is an image at least"
+    return factors_of(sums, bases, hooked, spec, bounds[-1][1])
 
 
-def _fit_bases(images: Images, spec: EkfacSpec, progress: Progress) -> dict[str, tuple[Tensor, Tensor]]:
-    """Layer name -> (U [g, I, I], V [g, O, O])."""
+def drawn_parts(n: int, spec: EkfacSpec) -> list[tuple[int, int]]:
+    """Ranges (start, stop) of the drawn ones among n images whose sums are taken by themselves and then added.
+
+    So the factors do not depend on who takes which sum.
+    """
+    n = min(n, spec.n_images)
+    return [(start, min(start + PART_IMAGES, n)) for start in range(0, n, PART_IMAGES)]
+
+
+def drawn_images(
+    hooked: HookedModel,
+    card: ModelCard,
+    pixels: NDArray[np.uint8],
+    spec: EkfacSpec,
+    start: int,
+    stop: int,
+    batch_size: int | None = None,
+) -> Images:
+    """A part of the images that estimate the factors."""
+    rows = _drawn_images(len(pixels), spec)[start:stop]
+    return Images(hooked, card, pixels, rows, batch_size or batch_size_for(hooked))
+
+
+def added(total: dict[str, Tensor] | None, more: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The sum of two parts' sums; the first one is used up."""
+    if total is None:
+        return more
+    for name, each in more.items():
+        total[name] += each.to(total[name].device)
+    return total
+
+
+def second_moments(images: Images, spec: EkfacSpec, progress: Progress) -> Moments:
+    """Sums over images of a a^T and b b^T, by `NAME/inputs` [g, I, I] and `NAME/outputs` [g, O, O]."""
     hooked = images.hooked
     contractions = {layer.name: Contraction(layer, hooked.dtype) for layer in hooked.layers}
-    moments: dict[str, list[Tensor]] = {
-        name: [
-            torch.zeros(c.groups, size, size, dtype=hooked.dtype, device=hooked.device)
-            for size in (c.inputs, c.outputs)
-        ]
+    moments: Moments = {
+        f"{name}/{side}": torch.zeros(c.groups, size, size, dtype=hooked.dtype, device=hooked.device)
         for name, c in contractions.items()
+        for side, size in (("inputs", c.inputs), ("outputs", c.outputs))
     }
     drawn, done = uniforms(spec.seed, "bases", len(images.pixels)), 0
     for rows, x in images:
@@ -211,14 +260,21 @@ def _fit_bases(images: Images, spec: EkfacSpec, progress: Progress) -> dict[str,
             def receive(layer: HookedLayer, a: Tensor, b: Tensor, first: bool = number == 0) -> None:
                 contraction = contractions[layer.name]
                 if first:  # the inputs do not depend on the label
-                    moments[layer.name][0] += contraction.input_moment(a)
-                moments[layer.name][1] += contraction.output_moment(b)
+                    moments[f"{layer.name}/inputs"] += contraction.input_moment(a)
+                moments[f"{layer.name}/outputs"] += contraction.output_moment(b)
 
             hooked.run(x, labels, objective, receive)
         done += len(rows)
         progress("second moments of activations and gradients", done / len(images.rows))
-    scales = {layer.name: layer.scale for layer in hooked.layers}
-    return {name: _bases(a, b, scales[name], name) for name, (a, b) in moments.items()}
+    return moments
+
+
+def bases_of(moments: Moments, hooked: HookedModel) -> Bases:
+    """The Kronecker eigenbases. Raises ValueError when a layer's second moments are not finite."""
+    return {
+        layer.name: _bases(moments[f"{layer.name}/inputs"], moments[f"{layer.name}/outputs"], layer.scale, layer.name)
+        for layer in hooked.layers
+    }
 
 
 def _bases(inputs: Tensor, outputs: Tensor, scale: Tensor | None, name: str) -> tuple[Tensor, Tensor]:
@@ -240,9 +296,8 @@ def _bases(inputs: Tensor, outputs: Tensor, scale: Tensor | None, name: str) -> 
     return bases[0], bases[1]
 
 
-def _fit_eigenvalues(
-    images: Images, spec: EkfacSpec, bases: dict[str, tuple[Tensor, Tensor]], progress: Progress
-) -> EkfacFactors:
+def eigenvalue_sums(images: Images, spec: EkfacSpec, bases: Bases, progress: Progress) -> Sums:
+    """Sums over images of the squared gradients in the eigenbasis, [g, O, I] by layer."""
     hooked = images.hooked
     contractions = {layer.name: Contraction(layer, hooked.dtype) for layer in hooked.layers}
     scaled = {layer.name: scaled_basis(layer, bases[layer.name][1]) for layer in hooked.layers}
@@ -260,8 +315,12 @@ def _fit_eigenvalues(
             collect(hooked, x, labels, objective, rotated, add)
         done += len(rows)
         progress("corrected eigenvalues", done / len(images.rows))
-    layers = {n: LayerFactors(*bases[n], total / len(images.rows)) for n, total in sums.items()}
-    return EkfacFactors(spec, hooked, layers)
+    return sums
+
+
+def factors_of(sums: Sums, bases: Bases, hooked: HookedModel, spec: EkfacSpec, n: int) -> EkfacFactors:
+    """The factors from sums over n images."""
+    return EkfacFactors(spec, hooked, {name: LayerFactors(*bases[name], total / n) for name, total in sums.items()})
 
 
 def _drawn_images(n: int, spec: EkfacSpec) -> NDArray[np.int64]:

@@ -2,7 +2,7 @@
 
 factors.json, factors.safetensors                 see `EkfacFactors`
 ekfac.json                                        what the engine was made from
-sketch.npy, scales.npy, self_influence.npy        made by the first pass that needs them
+sketch-N.npy, scales-N.npy, self_influence-N.npy  made by the first pass that needs them, in one part or several
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ import json
 import shutil
 import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -24,7 +25,7 @@ from orfila_engine.ekfac.factors import EkfacFactors, EkfacSpec, fit_factors
 from orfila_engine.fingerprint.digest import model_digest
 from orfila_engine.progress import Progress, quiet
 
-FORMAT = "orfila-ekfac/1"
+FORMAT = "orfila-ekfac/2"
 
 
 def build_engine(
@@ -45,6 +46,14 @@ def build_engine(
     """
     began = time.perf_counter()
     factors = fit_factors(model, card, pixels, spec, device=device, progress=progress)
+    meta = keep_factors(factors, model, card, len(pixels), out_dir, data_digest, time.perf_counter() - began)
+    return EkfacEngine(out_dir, meta, factors, card, pixels, labels)
+
+
+def keep_factors(
+    factors: EkfacFactors, model: nn.Module, card: ModelCard, n: int, out_dir: Path, data_digest: str, seconds: float
+) -> dict[str, Any]:
+    """Write the directory of an engine over n training images, and return what its ekfac.json says."""
     writing = out_dir.with_name(out_dir.name + ".part")
     shutil.rmtree(writing, ignore_errors=True)
     writing.mkdir(parents=True)
@@ -52,17 +61,17 @@ def build_engine(
         "format": FORMAT,
         "model": model_digest(model, card),
         "data": data_digest,
-        "n": len(pixels),
+        "n": n,
         "layers": list(factors.layers),
         "left_out": [vars(item) for item in factors.left_out],
         "torch": torch.__version__,
-        "seconds": {"factors": round(time.perf_counter() - began, 2)},
+        "seconds": {"factors": round(seconds, 2)},
     }
     factors.save(writing, str(meta["model"]))
     (writing / "ekfac.json").write_text(json.dumps(meta, indent=1))
     shutil.rmtree(out_dir, ignore_errors=True)
     writing.rename(out_dir)
-    return EkfacEngine(out_dir, meta, factors, card, pixels, labels)
+    return meta
 
 
 def open_engine(

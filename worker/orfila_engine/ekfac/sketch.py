@@ -20,7 +20,7 @@ from torch import Tensor
 from orfila_engine.fingerprint.store import RowWriter, StoredRows, scaled
 
 LENGTH = 4096
-_FILES = ("sketch.npy", "scales.npy", "self_influence.npy")
+KINDS = ("sketch", "scales", "self_influence")
 
 
 class Sketch:
@@ -44,10 +44,11 @@ class Sketch:
 
 
 class SketchWriter:
-    """Writes the sketches and self-influences of n training images as they come."""
+    """Writes the sketches and self-influences of n training images as they come, all of them or a part."""
 
-    def __init__(self, folder: Path, n: int) -> None:
-        self._folder = folder
+    def __init__(self, folder: Path, n: int, number: int = 0) -> None:
+        """number: of the part, in order."""
+        self._folder, self._number = folder, number
         self._rows = RowWriter(folder / "sketch.npy.part", n, LENGTH, "float16")
         self._scales: list[Tensor] = []
         self._self_influence: list[Tensor] = []
@@ -62,22 +63,29 @@ class SketchWriter:
     def close(self) -> None:
         """Put the files in place, the one that is looked for last."""
         self._rows.close()
-        (self._folder / "sketch.npy.part").replace(self._folder / "sketch.npy")
-        np.save(self._folder / "scales.npy", torch.cat(self._scales).numpy())
-        np.save(self._folder / "self_influence.npy", torch.cat(self._self_influence).numpy())
+        (self._folder / "sketch.npy.part").replace(self._folder / file_name("sketch", self._number))
+        np.save(self._folder / file_name("scales", self._number), torch.cat(self._scales).numpy())
+        np.save(self._folder / file_name("self_influence", self._number), torch.cat(self._self_influence).numpy())
+
+
+def file_name(kind: str, number: int) -> str:
+    """Name of a part's file; kind is one of KINDS."""
+    return f"{kind}-{number:05d}.npy"
 
 
 def is_written(folder: Path) -> bool:
-    """Whether a folder holds the sketches."""
-    return all((folder / name).is_file() for name in _FILES)
+    """Whether a folder holds the sketches, of all parts."""
+    counts = {len(list(folder.glob(f"{kind}-*.npy"))) for kind in KINDS}
+    return len(counts) == 1 and 0 not in counts
 
 
 def read(folder: Path) -> tuple[StoredRows, NDArray[np.float32], NDArray[np.float32]]:
     """Stored rows [n, LENGTH], their scales [n], and self-influences [n]."""
+    rows, scales, own = (sorted(folder.glob(f"{kind}-*.npy")) for kind in KINDS)
     return (
-        StoredRows([folder / "sketch.npy"]),
-        np.load(folder / "scales.npy"),
-        np.load(folder / "self_influence.npy"),
+        StoredRows(rows),
+        np.concatenate([np.load(path) for path in scales]),
+        np.concatenate([np.load(path) for path in own]),
     )
 
 

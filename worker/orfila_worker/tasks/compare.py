@@ -10,8 +10,8 @@ import numpy as np
 from orfila.jobs.contracts import CompareResult, CompareSpec
 from orfila_engine import comparison, detectors
 from orfila_engine.detectors import DetectorInput
+from orfila_worker.tasks.affected import affected_images
 from orfila_worker.tasks.engines import index_of
-from orfila_worker.tasks.investigate import affected_images
 
 if TYPE_CHECKING:
     from orfila_worker.runner import Work

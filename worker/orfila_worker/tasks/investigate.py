@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from orfila.cases.schemas import AffectedImage, Estimate, Finding, SharedMark
-from orfila.jobs.contracts import AffectedSpec, InvestigateResult, InvestigateSpec
+from orfila.jobs.contracts import EkfacPartResult, InvestigateResult, InvestigateSpec, Tree
 from orfila_engine import investigation
-from orfila_engine.architectures import ModelCard
 from orfila_engine.architectures.weights import read_header
-from orfila_engine.data import PackedDataset
-from orfila_engine.investigation import Affected, affected_from_test, read_affected
-from orfila_engine.progress import part
+from orfila_engine.ekfac import EkfacEngine
+from orfila_engine.ekfac.parts import join_answers
 from orfila_engine.training import Recipe
 from orfila_engine.unlearning import RemovalPreview, recipe_of
-from orfila_worker.tasks.engines import ekfac_of, index_of
+from orfila_worker.tasks.affected import affected_images
+from orfila_worker.tasks.ekfac import answer_files, joined_engine, phase
+from orfila_worker.tasks.engines import index_of, open_ekfac
 
 if TYPE_CHECKING:
     from orfila_worker.runner import Work
@@ -28,14 +29,22 @@ EVIDENCE = (
 """Fields of the finding that are the engine's evidence as it is."""
 
 
-def investigate(work: Work) -> InvestigateResult:
+def investigate(work: Work) -> InvestigateResult | EkfacPartResult:
     """Run the engine's investigation and put its numbers under the API's names, unchanged."""
     spec = InvestigateSpec.model_validate(work.spec)
+    return _find(work, spec) if spec.phases[work.stage] == "finding" else phase(work, spec)
+
+
+def _find(work: Work, spec: InvestigateSpec) -> InvestigateResult:
     model, card = work.warm.model(spec.weights, spec.card)
     packed = work.warm.pack(spec.pack)
     index = index_of(work, spec.index_id)
-    slow = spec.engine == "ekfac"
-    exact = ekfac_of(work, spec.index_id, model, card, packed, part(work.progress, 0, 0.4)) if slow else None
+    exact: EkfacEngine | None = None
+    files: Tree = {}
+    if spec.engine == "ekfac":
+        files = joined_engine(work)
+        engine = open_ekfac(work, files, model, card, packed)
+        exact = replace(engine, answers=join_answers(answer_files(work)))
     affected = affected_images(work, spec.affected, packed, card)
     result = investigation.investigate(
         exact or index,
@@ -48,7 +57,7 @@ def investigate(work: Work) -> InvestigateResult:
         n_b=spec.n_queries,
         seed=spec.seed,
         suspects=spec.suspects,
-        progress=part(work.progress, 0.4, 1) if slow else work.progress,
+        progress=work.progress,
     )
     metadata, _ = read_header(work.store.local_path(spec.weights))
     RemovalPreview(index, packed, model, card, affected, recipe_of(metadata) or Recipe()).write(result.path)
@@ -57,23 +66,13 @@ def investigate(work: Work) -> InvestigateResult:
         files=work.store.put_tree(result.path),
         finding=finding_of(summary),
         affected=[AffectedImage(**{k: image[k] for k in AffectedImage.model_fields}) for image in summary["affected"]],
-        ekfac=None if exact is None else work.store.put_tree(exact.path),
+        ekfac=None if exact is None else files | _added(work, exact.path, files),
     )
 
 
-def affected_images(
-    work: Work, specs: Sequence[AffectedSpec], packed: PackedDataset, card: ModelCard
-) -> list[Affected]:
-    """The affected images, converted to what the model takes. Raises DataError for an upload that is no picture."""
-    images = []
-    for spec in specs:
-        if spec.test_index is not None:
-            images.append(affected_from_test(packed, spec.test_index))
-        else:
-            assert spec.image is not None
-            with work.store.open(spec.image) as file:
-                images.append(read_affected(file.read(), spec.name, card, spec.true_label))
-    return images
+def _added(work: Work, folder: Path, files: Tree) -> Tree:
+    """What the investigation has put beside an engine's files."""
+    return {p.name: work.store.put_file(p) for p in sorted(folder.iterdir()) if p.is_file() and p.name not in files}
 
 
 def finding_of(summary: dict[str, Any]) -> Finding:

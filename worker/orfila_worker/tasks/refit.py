@@ -8,8 +8,9 @@ from orfila.jobs.contracts import RefitResult, RefitSpec
 from orfila.review.learning import as_json
 from orfila_engine.progress import part
 from orfila_engine.refit import refit as fit_again
+from orfila_worker.tasks.affected import affected_images
 from orfila_worker.tasks.engines import ekfac_of, index_of
-from orfila_worker.tasks.investigate import affected_images, finding_of
+from orfila_worker.tasks.investigate import finding_of
 
 if TYPE_CHECKING:
     from orfila_worker.runner import Work

@@ -14,7 +14,7 @@ from orfila_engine.architectures import save_model
 from orfila_engine.architectures.weights import read_header
 from orfila_engine.progress import part
 from orfila_engine.unlearning import Repaired, Verification, recipe_of, unlearn, verify
-from orfila_worker.tasks.investigate import affected_images
+from orfila_worker.tasks.affected import affected_images
 from orfila_worker.tasks.model_check import check
 
 if TYPE_CHECKING:
