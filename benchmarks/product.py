@@ -61,6 +61,12 @@ class Product:
             raise RuntimeError(f"no link was printed: {printed}")
         return link[0]
 
+    def workers(self, queue: str) -> list[psutil.Process]:
+        """The worker processes of a queue, in order."""
+        children = psutil.Process(self._process.pid).children()
+        found = [child for child in children if _command(child)[-4:-2] == ["--queues", queue]]
+        return sorted(found, key=lambda child: child.pid)
+
     def api_megabytes(self) -> float:
         """Megabytes that the API has now."""
         return sum(megabytes(process) for process in self._api())

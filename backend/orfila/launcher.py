@@ -241,6 +241,9 @@ _ORFILA = [sys.executable, "-m", "orfila"]
 def _begin_child(niceness: int) -> None:
     die_with_parent()
     os.nice(niceness)
+    # Linux may weigh sessions before it weighs their processes, and each part has a session of its own.
+    with contextlib.suppress(OSError):
+        Path("/proc/self/autogroup").write_text(str(niceness))
 
 
 def die_with_parent() -> None:
