@@ -65,7 +65,8 @@ def page(result: dict[str, Any]) -> str:
         gain = one["seconds"] / index[str(n)]["seconds"]
         split = one["split"] / index[str(n)]["split"]
         told = f"{gain:.2f} times as fast (the part that is split: {split:.2f})"
-        what = f"index of {result['n_train']:,} images, {n} workers of one processor each over one ({one['seconds']:.0f} s)"
+        seconds = f"{one['seconds']:.0f} s"
+        what = f"index of {result['n_train']:,} images, {n} workers of one processor each over one ({seconds})"
         # On two cores more than two can only share them.
         rows.append([what, f"> {LEAST_GAIN}" if n == 2 else "", told, verdict(gain >= LEAST_GAIN) if n == 2 else ""])
     for what, seconds in result["questions"].items():
