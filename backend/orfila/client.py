@@ -41,7 +41,15 @@ from orfila.jobs.schemas import Job, JobDetail, LogLine
 from orfila.models.schemas import ClassifierModel, ModelCard, ModelCreate, Prediction
 from orfila.projects.schemas import Project, ProjectCreate
 from orfila.remedies.schemas import Method, Remedy, RemedyCreate, RemovalPreview, RemovalSet
-from orfila.review.schemas import ReviewProgress, Verdict, VerdictItem, VerdictsPost, VerdictsPosted, VerdictValue
+from orfila.review.schemas import (
+    Agreement,
+    ReviewProgress,
+    Verdict,
+    VerdictItem,
+    VerdictsPost,
+    VerdictsPosted,
+    VerdictValue,
+)
 from orfila.storage.base import hash_file
 from orfila.storage.sniff import HEAD_BYTES, is_torch_file
 from orfila.sweeps.schemas import Sweep, SweepCreate
@@ -360,6 +368,10 @@ class Client:
     def review(self, case_id: str) -> ReviewProgress:
         """How far the review is, and what it says of the flagged set."""
         return self._get(f"/cases/{case_id}/review", ReviewProgress)
+
+    def agreement(self, case_id: str) -> Agreement:
+        """How far the reviewers of a case agree beyond chance."""
+        return self._get(f"/cases/{case_id}/agreement", Agreement)
 
     def learn(self, case_id: str, *, on_progress: OnProgress | None = None) -> Case:
         """Fit the finding again with the verdicts that the team has given; waits for it. Raises JobFailed."""

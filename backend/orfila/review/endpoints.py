@@ -32,6 +32,12 @@ def post_verdicts(
     )  # fmt: skip
 
 
+@router.get("/cases/{case_id}/agreement")
+def get_agreement(case_id: str, session: SessionDep, subject: SubjectDep) -> schemas.Agreement:
+    """How far reviewers agree beyond chance: kappa, alpha, confusion between pairs, time per image."""
+    return service.agreed(session, subject, case_id)
+
+
 @router.get("/cases/{case_id}/review")
 def get_review_progress(
     case_id: str, session: SessionDep, subject: SubjectDep, store: StoreDep

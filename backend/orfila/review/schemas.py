@@ -57,3 +57,51 @@ class ReviewProgress(Response):
         description="Images of which the team says something else than what the scores have learned; see refit."
     )
     answers_to_5_percent: int | None = Field(description="More verdicts needed for an interval of +-0.05.")
+
+
+class ReviewerShare(Response):
+    """What one reviewer has judged."""
+
+    reviewer: str
+    n_judged: int
+    n_poison: int
+    n_clean: int
+    n_unsure: int
+    seconds_per_image: float | None = Field(
+        description="Median time between two verdicts given one by one, pauses of over two minutes left out; null "
+        "where there are fewer than five such times."
+    )
+
+
+class PairAgreement(Response):
+    """Two reviewers on the images that both have judged."""
+
+    first: str
+    second: str
+    n_shared: int
+    n_agreed: int
+    cohen_kappa: float | None = Field(
+        description="1 complete, 0 as chance would have it; null where nothing is shared or chance alone agrees always."
+    )
+    confusion: list[list[int]] = Field(
+        description="Images by the first one's verdict (row) and the second one's (column): poison, clean, unsure."
+    )
+
+
+class Agreement(Response):
+    """How far reviewers agree, beyond chance, on the images that several have judged."""
+
+    reviewers: list[ReviewerShare]
+    pairs: list[PairAgreement]
+    n_shared: int = Field(description="Images with verdicts of more than one reviewer.")
+    n_unanimous: int = Field(description="Of them, those that all call the same.")
+    n_conflicts: int = Field(description="Of them, those that one calls poison and another clean.")
+    conflicts: list[int] = Field(description="`index` of these, the first thousand.")
+    krippendorff_alpha: float | None = Field(
+        description="Over all reviewers and shared images, unequal numbers of reviewers allowed; null without a basis."
+    )
+    fleiss_kappa: float | None = Field(
+        description="Over the images with `fleiss_raters` reviewers each, the most frequent number."
+    )
+    fleiss_raters: int
+    n_fleiss: int

@@ -13,7 +13,7 @@ from orfila.cases import service as cases
 from orfila.errors import Unprocessable
 from orfila.events import publish
 from orfila.identity.subject import Subject
-from orfila.review import estimates, learning, repository, schemas
+from orfila.review import agreement, estimates, learning, repository, schemas
 from orfila.storage import BlobStore
 
 AUDITED_INDICES = 200
@@ -69,6 +69,12 @@ def post(
     return schemas.VerdictsPosted(
         changed=len(changing), replaced=sum(r.verdict is not None for r in rows), previous=previous
     )
+
+
+def agreed(session: Session, subject: Subject, case_id: str) -> schemas.Agreement:
+    """How far the reviewers of a case agree."""
+    cases.find(session, subject, case_id)
+    return agreement.agreement(repository.current(session, case_id))
 
 
 def progress(session: Session, subject: Subject, store: BlobStore, case_id: str) -> schemas.ReviewProgress:

@@ -66,6 +66,7 @@ export function applyEvent(queries: QueryClient, topic: Topic, data: EventData):
       const caseId = data.case_id ?? data.id
       stale('case', caseId, 'verdicts')
       stale('case', caseId, 'review')
+      stale('case', caseId, 'agreement')
       stale('case', caseId, 'comparisons')
       break
     }

@@ -149,6 +149,66 @@ export type AffectedSource = {
 };
 
 /**
+ * Agreement
+ *
+ * How far reviewers agree, beyond chance, on the images that several have judged.
+ */
+export type Agreement = {
+    /**
+     * Reviewers
+     */
+    reviewers: Array<ReviewerShare>;
+    /**
+     * Pairs
+     */
+    pairs: Array<PairAgreement>;
+    /**
+     * N Shared
+     *
+     * Images with verdicts of more than one reviewer.
+     */
+    n_shared: number;
+    /**
+     * N Unanimous
+     *
+     * Of them, those that all call the same.
+     */
+    n_unanimous: number;
+    /**
+     * N Conflicts
+     *
+     * Of them, those that one calls poison and another clean.
+     */
+    n_conflicts: number;
+    /**
+     * Conflicts
+     *
+     * `index` of these, the first thousand.
+     */
+    conflicts: Array<number>;
+    /**
+     * Krippendorff Alpha
+     *
+     * Over all reviewers and shared images, unequal numbers of reviewers allowed; null without a basis.
+     */
+    krippendorff_alpha: number | null;
+    /**
+     * Fleiss Kappa
+     *
+     * Over the images with `fleiss_raters` reviewers each, the most frequent number.
+     */
+    fleiss_kappa: number | null;
+    /**
+     * Fleiss Raters
+     */
+    fleiss_raters: number;
+    /**
+     * N Fleiss
+     */
+    n_fleiss: number;
+};
+
+/**
  * Amendment
  *
  * Renames a data set or model, or preserves it as evidence and lifts that.
@@ -2251,6 +2311,42 @@ export type PageUpload = {
 };
 
 /**
+ * PairAgreement
+ *
+ * Two reviewers on the images that both have judged.
+ */
+export type PairAgreement = {
+    /**
+     * First
+     */
+    first: string;
+    /**
+     * Second
+     */
+    second: string;
+    /**
+     * N Shared
+     */
+    n_shared: number;
+    /**
+     * N Agreed
+     */
+    n_agreed: number;
+    /**
+     * Cohen Kappa
+     *
+     * 1 complete, 0 as chance would have it; null where nothing is shared or chance alone agrees always.
+     */
+    cohen_kappa: number | null;
+    /**
+     * Confusion
+     *
+     * Images by the first one's verdict (row) and the second one's (column): poison, clean, unsure.
+     */
+    confusion: Array<Array<number>>;
+};
+
+/**
  * PredictedOutcome
  *
  * What a removal is expected to do to an affected image.
@@ -2632,6 +2728,40 @@ export type ReviewProgress = {
      * More verdicts needed for an interval of +-0.05.
      */
     answers_to_5_percent: number | null;
+};
+
+/**
+ * ReviewerShare
+ *
+ * What one reviewer has judged.
+ */
+export type ReviewerShare = {
+    /**
+     * Reviewer
+     */
+    reviewer: string;
+    /**
+     * N Judged
+     */
+    n_judged: number;
+    /**
+     * N Poison
+     */
+    n_poison: number;
+    /**
+     * N Clean
+     */
+    n_clean: number;
+    /**
+     * N Unsure
+     */
+    n_unsure: number;
+    /**
+     * Seconds Per Image
+     *
+     * Median time between two verdicts given one by one, pauses of over two minutes left out; null where there are fewer than five such times.
+     */
+    seconds_per_image: number | null;
 };
 
 /**
@@ -5405,6 +5535,34 @@ export type PostVerdictsResponses = {
 };
 
 export type PostVerdictsResponse = PostVerdictsResponses[keyof PostVerdictsResponses];
+
+export type GetAgreementData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/agreement';
+};
+
+export type GetAgreementErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GetAgreementResponses = {
+    /**
+     * Successful Response
+     */
+    200: Agreement;
+};
+
+export type GetAgreementResponse = GetAgreementResponses[keyof GetAgreementResponses];
 
 export type GetReviewProgressData = {
     body?: never;

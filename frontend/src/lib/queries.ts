@@ -5,6 +5,7 @@ import {
   checkAudit,
   currentSession,
   datasetColumns,
+  getAgreement,
   getCase,
   getConfusion,
   getDataset,
@@ -165,6 +166,11 @@ export const q = {
     queryOptions({
       queryKey: ['case', id, 'review'],
       queryFn: () => body(getReviewProgress({ path: { case_id: id } })),
+    }),
+  agreement: (id: string) =>
+    queryOptions({
+      queryKey: ['case', id, 'agreement'],
+      queryFn: () => body(getAgreement({ path: { case_id: id } })),
     }),
   remedies: (caseId: string) =>
     queryOptions({

@@ -4,6 +4,7 @@ import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useParams } from '@tanstack/react-router'
 import type { ReactNode } from 'react'
 import { type Case, type Finding, type SharedMark, updateCase } from '@/client'
+import { AgreementPanel } from '@/components/agreement'
 import { Digest } from '@/components/copy'
 import { EstimateValue, HowObtained } from '@/components/derived'
 import { JobProgress } from '@/components/job-progress'
@@ -263,6 +264,7 @@ export function OverviewScreen() {
               <Provenance item={found} finding={found.finding} />
             </div>
           )}
+          {found.finding && <AgreementPanel caseId={found.id} />}
           <Archive item={found} />
         </Stack>
       )}
