@@ -37,7 +37,7 @@ from orfila.datasets.export import Contents
 from orfila.datasets.schemas import CifarLabels, Dataset, DatasetCreate, ImageSize
 from orfila.drills.schemas import Drill, DrillCreate
 from orfila.identity.schemas import Scope, TokenCreate, TokenCreated
-from orfila.jobs.schemas import Job, JobDetail, LogLine
+from orfila.jobs.schemas import Job, JobDetail, LogLine, Worker
 from orfila.models.schemas import ClassifierModel, ModelCard, ModelCreate, Prediction
 from orfila.projects.schemas import Project, ProjectCreate
 from orfila.remedies.schemas import Method, Remedy, RemedyCreate, RemovalPreview, RemovalSet
@@ -471,6 +471,10 @@ class Client:
     def retry(self, job_id: str) -> Job:
         """Run a failed or cancelled job again."""
         return Job.model_validate_json(self._send("POST", f"/api/v1/jobs/{job_id}/retry").content)
+
+    def workers(self) -> list[Worker]:
+        """The workers that are there."""
+        return [Worker.model_validate(worker) for worker in self._send("GET", "/api/v1/workers").json()]
 
     def wait(self, job_id: str, on_progress: OnProgress | None = None, timeout: float | None = None) -> JobDetail:
         """Wait for the end of a job. Raises JobFailed when it did not succeed, TimeoutError after `timeout` seconds."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -13,8 +14,9 @@ from test_gradients import MODELS, prepared
 from torch import Tensor, nn
 
 from orfila_engine.architectures import ModelCard, normalise
-from orfila_engine.ekfac import EkfacEngine, EkfacSpec, build_engine, open_engine
+from orfila_engine.ekfac import EkfacEngine, EkfacSpec, build_engine, open_engine, passes
 from orfila_engine.evaluation import to_tensor
+from orfila_engine.gradients.hooked import HookedModel, Receive
 from orfila_engine.gradients.objectives import Objective, cross_entropy, measurement
 from orfila_engine.questions import Asked
 
@@ -175,6 +177,28 @@ def test_nothing_depends_on_the_batches(tmp_path: Path, monkeypatch: pytest.Monk
     close(other.influence([asked(1)]), whole)
     close(other.self_influence, engine.self_influence)
     close(other.products(other.direction([asked(1)])), engine.products(direction))
+
+
+def test_half_a_batch_is_half_of_what_the_largest_layer_allows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    _, engine = made("grouped", tmp_path / "one")
+    whole, hooked = engine.influence([asked(1)]), engine.factors.hooked
+    largest = max(layer.fan_in * layer.fan_out for layer in hooked.layers)
+    monkeypatch.setitem(passes._MAX_GRADIENTS, "cpu", 6 * largest)
+    assert [passes.batch_size_for(hooked, half=half) for half in (False, True)] == [6, 3]
+    monkeypatch.setitem(passes._MAX_GRADIENTS, "cpu", 1)
+    assert [passes.batch_size_for(hooked, half=half) for half in (False, True)] == [1, 1]
+
+    monkeypatch.setitem(passes._MAX_GRADIENTS, "cpu", 6 * largest)
+    sizes: list[int] = []
+    run = type(hooked).run
+
+    def counted(self: HookedModel, x: Tensor, labels: Tensor, objective: Objective, receive: Receive) -> None:
+        sizes.append(len(x))
+        run(self, x, labels, objective, receive)
+
+    monkeypatch.setattr(type(hooked), "run", counted)
+    close(replace(engine, half_batch=True).influence([asked(1)]), whole)
+    assert max(sizes) == 3
 
 
 def test_an_engine_is_opened_again(tmp_path: Path) -> None:

@@ -27,7 +27,6 @@ def _prepare_child(**_: Any) -> None:
     from orfila_worker.runner import start_runner
 
     die_with_parent()
-    configure(get_settings())
     runner = start_runner(get_settings(), os.environ.get(DEVICE_VARIABLE, get_settings().device))
     presence = runner.be_present(os.environ.get(QUEUES_VARIABLE, "").split(","))
     signals.worker_process_shutdown.connect(lambda **_: presence.stop(), weak=False)

@@ -11,13 +11,11 @@ import re
 import shutil
 import uuid
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import BinaryIO
 
-from orfila.storage.base import Stored, Tree, hash_file, materialise
+from orfila.storage.base import Stored, Tree, hash_file, materialise, put_tree
 
-_AT_A_TIME = 8
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
@@ -103,10 +101,8 @@ class LocalStore:
         return True
 
     def put_tree(self, directory: Path) -> Tree:
-        """Store every file of a flat directory, several at a time: each waits for the disk twice, whatever its size."""
-        files = [path for path in sorted(directory.iterdir()) if path.is_file()]
-        with ThreadPoolExecutor(_AT_A_TIME) as pool:
-            return dict(zip((path.name for path in files), pool.map(self.put_file, files), strict=True))
+        """Store every file of a flat directory."""
+        return put_tree(self, directory)
 
     def materialise(self, tree: Tree, directory: Path) -> Path:
         """Make a directory of a tree."""

@@ -92,25 +92,19 @@ async def _database(request: Request, error: Exception) -> JSONResponse:
             headers={"Retry-After": "1"},
         )  # fmt: skip
     if "disk is full" in str(error) or "No space left" in str(error):  # SQLite's words, and PostgreSQL's
-        return _no_space(request)
+        return await _disk_full(request)
     return await _unknown(request, error)
 
 
 async def _system(request: Request, error: Exception) -> JSONResponse:
-    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
-        return _no_space(request)
-    return await _unknown(request, error)
+    assert isinstance(error, OSError)
+    return await (_disk_full(request) if error.errno == errno.ENOSPC else _unknown(request, error))
 
 
-def _no_space(request: Request) -> JSONResponse:
+async def _disk_full(request: Request) -> JSONResponse:
     log.error("no space left", request_id=_id(request), path=request.url.path)
-    return problem(
-        _id(request),
-        507,
-        NoSpace.title,
-        "disk_full",
-        "The server's disk is full; nothing was changed. Free some space on it, then try again.",
-    )
+    sentence = "The server's disk is full; nothing was changed. Free some space on it, then try again."
+    return await _known(request, NoSpace(sentence, code="disk_full"))
 
 
 async def _unknown(request: Request, error: Exception) -> JSONResponse:

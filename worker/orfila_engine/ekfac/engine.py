@@ -90,6 +90,8 @@ class EkfacEngine:
     query_bytes: int = field(default=QUERY_BYTES, repr=False)
     answers: NDArray[np.float32] | None = field(default=None, repr=False)
     """[n, A (1 + n_b)] influences of the questions that `scores` will be asked, where parts were answered before."""
+    half_batch: bool = field(default=False, repr=False)
+    """Whether passes take half as many images at a time, see `batch_size_for`."""
 
     name: Literal["ekfac"] = field(default="ekfac", init=False)
 
@@ -260,8 +262,7 @@ class EkfacEngine:
 
     def _gradients(self, images: Tensor, labels: Tensor) -> ByLayer:
         """Gradients of the measurement, [Q, g, O, I] by layer. Raises ValueError when one is not finite."""
-        hooked = self.factors.hooked
-        size = batch_size_for(hooked)
+        hooked, size = self.factors.hooked, self._batch_size
         out = {
             name: f.eigenvalues.new_zeros(len(labels), *f.eigenvalues.shape) for name, f in self.factors.layers.items()
         }
@@ -288,7 +289,7 @@ class EkfacEngine:
 
     def _sketched(self, images: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """Sketches [Q, D] and squared lengths [Q] of the measurement's gradients, on the CPU."""
-        hooked, size = self.factors.hooked, batch_size_for(self.factors.hooked)
+        hooked, size = self.factors.hooked, self._batch_size
         rows = torch.zeros(len(labels), sketch.LENGTH, device=hooked.device)
         squares = torch.zeros(len(labels), device=hooked.device)
         for start in range(0, len(labels), size):
@@ -357,7 +358,11 @@ class EkfacEngine:
         return np.arange(self.n), writer
 
     def _images(self, rows: NDArray[np.int64]) -> Images:
-        return Images(self.factors.hooked, self.card, self.pixels, rows, batch_size_for(self.factors.hooked))
+        return Images(self.factors.hooked, self.card, self.pixels, rows, self._batch_size)
+
+    @property
+    def _batch_size(self) -> int:
+        return batch_size_for(self.factors.hooked, half=self.half_batch)
 
     def _labels(self, rows: NDArray[np.int64]) -> Tensor:
         return torch.from_numpy(self.labels[rows])

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
@@ -195,21 +195,17 @@ def fit_factors(
     """
     spec = spec or EkfacSpec()
     hooked = hook(model, card, device)
-    bounds = drawn_parts(len(pixels), spec)
-    moments: Moments | None = None
-    for number, (start, stop) in enumerate(bounds):
-        images = drawn_images(hooked, card, pixels, spec, start, stop, batch_size)
-        reported = part(progress, 0.45 * number / len(bounds), 0.45 * (number + 1) / len(bounds))
-        moments = added(moments, second_moments(images, spec, reported))
-    assert moments is not None, "there is an image at least"
+    images = drawn_images(hooked, card, pixels, spec, batch_size)
+    parts = [replace(images, rows=images.rows[start:stop]) for start, stop in drawn_parts(len(pixels), spec)]
+
+    def reported(first: float, last: float, number: int) -> Progress:
+        share = (last - first) / len(parts)
+        return part(progress, first + number * share, first + (number + 1) * share)
+
+    moments = added(second_moments(each, spec, reported(0, 0.45, k)) for k, each in enumerate(parts))
     bases = bases_of(moments, hooked)
-    sums: Sums | None = None
-    for number, (start, stop) in enumerate(bounds):
-        images = drawn_images(hooked, card, pixels, spec, start, stop, batch_size)
-        reported = part(progress, 0.5 + 0.5 * number / len(bounds), 0.5 + 0.5 * (number + 1) / len(bounds))
-        sums = added(sums, eigenvalue_sums(images, spec, bases, reported))
-    assert sums is not None, "there is an image at least"
-    return factors_of(sums, bases, hooked, spec, bounds[-1][1])
+    sums = added(eigenvalue_sums(each, spec, bases, reported(0.5, 1, k)) for k, each in enumerate(parts))
+    return factors_of(sums, bases, hooked, spec, len(images.rows))
 
 
 def drawn_parts(n: int, spec: EkfacSpec) -> list[tuple[int, int]]:
@@ -226,21 +222,20 @@ def drawn_images(
     card: ModelCard,
     pixels: NDArray[np.uint8],
     spec: EkfacSpec,
-    start: int,
-    stop: int,
     batch_size: int | None = None,
 ) -> Images:
-    """A part of the images that estimate the factors."""
-    rows = _drawn_images(len(pixels), spec)[start:stop]
+    """The images that estimate the factors."""
+    rows = _drawn_rows(len(pixels), spec)
     return Images(hooked, card, pixels, rows, batch_size or batch_size_for(hooked))
 
 
-def added(total: dict[str, Tensor] | None, more: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The sum of two parts' sums; the first one is used up."""
-    if total is None:
-        return more
-    for name, each in more.items():
-        total[name] += each.to(total[name].device)
+def added(parts: Iterable[dict[str, Tensor]]) -> dict[str, Tensor]:
+    """The sum of several parts' sums, one part at least; the first one is used up."""
+    remaining = iter(parts)
+    total = next(remaining)
+    for more in remaining:
+        for name, each in more.items():
+            total[name] += each
     return total
 
 
@@ -323,7 +318,7 @@ def factors_of(sums: Sums, bases: Bases, hooked: HookedModel, spec: EkfacSpec, n
     return EkfacFactors(spec, hooked, {name: LayerFactors(*bases[name], total / n) for name, total in sums.items()})
 
 
-def _drawn_images(n: int, spec: EkfacSpec) -> NDArray[np.int64]:
+def _drawn_rows(n: int, spec: EkfacSpec) -> NDArray[np.int64]:
     if n <= spec.n_images:
         return np.arange(n)
     generator = np.random.Generator(np.random.Philox(key=_key(spec.seed, "images")))

@@ -13,6 +13,7 @@ from __future__ import annotations
 import time
 import uuid
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -27,8 +28,6 @@ from orfila_engine.ekfac.engine import EkfacEngine
 from orfila_engine.ekfac.factors import (
     Bases,
     EkfacSpec,
-    Moments,
-    Sums,
     added,
     bases_of,
     drawn_images,
@@ -39,6 +38,7 @@ from orfila_engine.ekfac.factors import (
     second_moments,
 )
 from orfila_engine.ekfac.kept import keep_factors
+from orfila_engine.ekfac.passes import Images, batch_size_for
 from orfila_engine.progress import Progress, quiet
 from orfila_engine.questions import Asked
 
@@ -56,24 +56,20 @@ def write_moments(
     spec: EkfacSpec,
     *,
     device: str = "auto",
-    batch_size: int | None = None,
+    half_batch: bool = False,
     progress: Progress = quiet,
 ) -> None:
-    """Second moments of part `number` of the drawn training images, see `drawn_parts`. pixels: of all n images."""
-    hooked = hook(model, card, device)
-    start, stop = drawn_parts(len(pixels), spec)[number]
-    images = drawn_images(hooked, card, pixels, spec, start, stop, batch_size)
-    _save(second_moments(images, spec, progress), out)
+    """Second moments of part `number` of the drawn training images, see `drawn_parts`. pixels: of all n images.
+
+    half_batch: see `batch_size_for`.
+    """
+    _save(second_moments(_drawn_part(model, card, pixels, number, spec, device, half_batch), spec, progress), out)
 
 
 def join_moments(parts: Sequence[Path], model: nn.Module, card: ModelCard, out: Path, *, device: str = "auto") -> None:
     """The Kronecker eigenbases, from the moments of all parts in order. See `bases_of` for the error."""
     hooked = hook(model, card, device)
-    moments: Moments | None = None
-    for path in parts:
-        moments = added(moments, _load(path, hooked.device))
-    assert moments is not None, "there is a part at least"
-    bases = bases_of(moments, hooked)
+    bases = bases_of(added(_load(path, hooked.device) for path in parts), hooked)
     _save({f"{name}/{k}": basis for name, pair in bases.items() for k, basis in enumerate(pair)}, out)
 
 
@@ -87,14 +83,12 @@ def write_eigenvalues(
     spec: EkfacSpec,
     *,
     device: str = "auto",
-    batch_size: int | None = None,
+    half_batch: bool = False,
     progress: Progress = quiet,
 ) -> None:
-    """Sums in the eigenbasis over part `number` of the drawn training images."""
-    hooked = hook(model, card, device)
-    start, stop = drawn_parts(len(pixels), spec)[number]
-    images = drawn_images(hooked, card, pixels, spec, start, stop, batch_size)
-    _save(eigenvalue_sums(images, spec, _bases(bases, hooked.device), progress), out)
+    """Sums in the eigenbasis over part `number` of the drawn training images; see `write_moments`."""
+    images = _drawn_part(model, card, pixels, number, spec, device, half_batch)
+    _save(eigenvalue_sums(images, spec, _bases(bases, images.hooked.device), progress), out)
 
 
 def join_eigenvalues(
@@ -111,10 +105,7 @@ def join_eigenvalues(
     """The directory of an engine over a data set's training images, from the sums of all parts in order."""
     began = time.perf_counter()
     hooked = hook(model, card, device)
-    sums: Sums | None = None
-    for path in parts:
-        sums = added(sums, _load(path, hooked.device))
-    assert sums is not None, "there is a part at least"
+    sums = added(_load(path, hooked.device) for path in parts)
     n = drawn_parts(packed.n_train, spec)[-1][1]
     factors = factors_of(sums, _bases(bases, hooked.device), hooked, spec, n)
     keep_factors(factors, model, card, packed.n_train, out_dir, packed.digest, time.perf_counter() - began)
@@ -135,6 +126,21 @@ def write_answers(
 def join_answers(parts: Sequence[Path]) -> NDArray[np.float32]:
     """The influences of all training images, from the parts in order."""
     return np.concatenate([load_file(path)["influence"].numpy() for path in parts])
+
+
+def _drawn_part(
+    model: nn.Module,
+    card: ModelCard,
+    pixels: NDArray[np.uint8],
+    number: int,
+    spec: EkfacSpec,
+    device: str,
+    half_batch: bool,
+) -> Images:
+    hooked = hook(model, card, device)
+    start, stop = drawn_parts(len(pixels), spec)[number]
+    images = drawn_images(hooked, card, pixels, spec, batch_size_for(hooked, half=half_batch))
+    return replace(images, rows=images.rows[start:stop])
 
 
 def _save(tensors: dict[str, Tensor], path: Path) -> None:

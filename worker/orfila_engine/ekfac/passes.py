@@ -6,7 +6,6 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
@@ -73,13 +72,12 @@ def scaled_basis(layer: HookedLayer, output_basis: Tensor) -> Tensor:
     return layer.scale.view(output_basis.shape[0], -1, 1) * output_basis
 
 
-def usual_batch_size(device: torch.device) -> int:
-    """Images in one pass, where no layer is too large for that."""
-    return BATCH_SIZE_CUDA if device.type == "cuda" else BATCH_SIZE
+def batch_size_for(hooked: HookedModel, *, half: bool = False) -> int:
+    """Images in one pass, such that the per-example gradients of the largest layer stay within bounds.
 
-
-def batch_size_for(hooked: HookedModel) -> int:
-    """Images in one pass, such that the per-example gradients of the largest layer stay within bounds."""
-    usual = usual_batch_size(hooked.device)
+    half: half of that, for a device that ran out of memory.
+    """
+    usual = BATCH_SIZE_CUDA if hooked.device.type == "cuda" else BATCH_SIZE
     largest = max(layer.fan_in * layer.fan_out for layer in hooked.layers)
-    return max(1, min(usual, _MAX_GRADIENTS.get(hooked.device.type, 2**27) // largest))
+    bounded = min(usual, _MAX_GRADIENTS.get(hooked.device.type, 2**27) // largest)
+    return max(1, bounded // 2 if half else bounded)

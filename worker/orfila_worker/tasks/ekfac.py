@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
-from typing import TYPE_CHECKING
-
-import torch
+from typing import TYPE_CHECKING, TypedDict
 
 from orfila.jobs.contracts import EkfacPartResult, InvestigateSpec, Tree
 from orfila_engine.ekfac import EkfacSpec, parts
-from orfila_engine.ekfac.passes import usual_batch_size
 from orfila_engine.investigation import one_symptom, predict_affected
+from orfila_engine.progress import Progress
 from orfila_engine.questions import ask_each
 from orfila_worker.tasks.affected import affected_images
 from orfila_worker.tasks.engines import kept_files, open_ekfac
@@ -19,6 +18,12 @@ if TYPE_CHECKING:
     from orfila_worker.runner import Work
 
 SPEC = EkfacSpec()
+
+
+class _Pass(TypedDict):
+    device: str
+    half_batch: bool
+    progress: Progress
 
 
 def phase(work: Work, spec: InvestigateSpec) -> EkfacPartResult:
@@ -35,11 +40,8 @@ def _moments(work: Work, spec: InvestigateSpec) -> EkfacPartResult:
     model, card = work.warm.model(spec.weights, spec.card)
     pixels, _ = work.warm.pack(spec.pack).train
     out = _out(work) / parts.MOMENTS
-    batch = _batch(work)
     number = work.payload["number"]
-    parts.write_moments(
-        model, card, pixels, number, out, SPEC, device=work.device, batch_size=batch, progress=work.progress
-    )
+    parts.write_moments(model, card, pixels, number, out, SPEC, **_pass(work))
     return EkfacPartResult(files=work.store.put_tree(out.parent))
 
 
@@ -59,11 +61,8 @@ def _eigenvalues(work: Work, spec: InvestigateSpec) -> EkfacPartResult:
     [before] = carried(work)
     bases = work.store.materialise(before.bases, work.folder / "bases") / parts.BASES
     out = _out(work) / parts.EIGENVALUES
-    batch = _batch(work)
     number = work.payload["number"]
-    parts.write_eigenvalues(
-        model, card, pixels, number, bases, out, SPEC, device=work.device, batch_size=batch, progress=work.progress
-    )
+    parts.write_eigenvalues(model, card, pixels, number, bases, out, SPEC, **_pass(work))
     return EkfacPartResult(files=work.store.put_tree(out.parent), bases=before.bases)
 
 
@@ -101,13 +100,18 @@ def joined_engine(work: Work) -> Tree:
 
 def answer_files(work: Work) -> list[Path]:
     """The parts' influences, in order."""
-    work.discard.extend(before.files[parts.ANSWERS] for before in carried(work))
     return _paths(work, parts.ANSWERS)
+
+
+def drop_answers(work: Work) -> None:
+    """Let the stored influences of the parts go once the finding is made of them."""
+    work.discard.extend(before.files[parts.ANSWERS] for before in carried(work))
 
 
 def _out(work: Work) -> Path:
     folder = work.folder / "part"
-    folder.mkdir(exist_ok=True)
+    shutil.rmtree(folder, ignore_errors=True)  # of an attempt before
+    folder.mkdir()
     return folder
 
 
@@ -119,8 +123,8 @@ def _paths(work: Work, name: str) -> list[Path]:
     ]
 
 
-def _batch(work: Work) -> int | None:
-    return usual_batch_size(torch.device(work.device)) // 2 if work.half_batch else None
+def _pass(work: Work) -> _Pass:
+    return _Pass(device=work.device, half_batch=work.half_batch, progress=work.progress)
 
 
 _PHASES = {

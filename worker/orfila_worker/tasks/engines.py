@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from torch import nn
@@ -30,7 +31,8 @@ def ekfac_of(
 ) -> EkfacEngine:
     """The EK-FAC engine of the same model and data, as a case has made it; made anew where it is of another version."""
     folder = work.store.materialise(kept_files(work, index_id), work.folder / "ekfac")
-    return kept_engine(folder, model, card, packed, device=work.device, progress=progress)
+    kept = kept_engine(folder, model, card, packed, device=work.device, progress=progress)
+    return replace(kept, half_batch=work.half_batch)
 
 
 def kept_files(work: Work, index_id: str) -> Tree:
@@ -42,4 +44,4 @@ def kept_files(work: Work, index_id: str) -> Tree:
 def open_ekfac(work: Work, files: Tree, model: nn.Module, card: ModelCard, packed: PackedDataset) -> EkfacEngine:
     """An engine of stored files."""
     folder = work.store.materialise(files, work.folder / "ekfac")
-    return open_engine(folder, model, card, *packed.train, device=work.device)
+    return replace(open_engine(folder, model, card, *packed.train, device=work.device), half_batch=work.half_batch)

@@ -15,7 +15,7 @@ from orfila_engine.ekfac.parts import join_answers
 from orfila_engine.training import Recipe
 from orfila_engine.unlearning import RemovalPreview, recipe_of
 from orfila_worker.tasks.affected import affected_images
-from orfila_worker.tasks.ekfac import answer_files, joined_engine, phase
+from orfila_worker.tasks.ekfac import answer_files, drop_answers, joined_engine, phase
 from orfila_worker.tasks.engines import index_of, open_ekfac
 
 if TYPE_CHECKING:
@@ -45,6 +45,7 @@ def _find(work: Work, spec: InvestigateSpec) -> InvestigateResult:
         files = joined_engine(work)
         engine = open_ekfac(work, files, model, card, packed)
         exact = replace(engine, answers=join_answers(answer_files(work)))
+        drop_answers(work)
     affected = affected_images(work, spec.affected, packed, card)
     result = investigation.investigate(
         exact or index,
