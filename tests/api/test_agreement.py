@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from datetime import UTC, datetime, timedelta
 
 import numpy as np
 import pytest
 from sklearn.metrics import cohen_kappa_score, confusion_matrix
 
-from orfila.review.agreement import VALUES, cohen_kappa, fleiss_kappa, krippendorff_alpha
+from orfila.review.agreement import VALUES, agreement, cohen_kappa, fleiss_kappa, krippendorff_alpha
+from orfila.review.models import Verdict
 
 RNG = np.random.default_rng(0)
 
@@ -46,8 +48,26 @@ def test_alpha_takes_images_that_only_some_have_judged():
     """By hand: pairs within units 1 to 3 are (a, a), (a, b), (b, b); observed disagreement 2/6, expected 18/30."""
     codes = {"x": {1: 0, 2: 0, 3: 1, 4: 0}, "y": {1: 0, 2: 1, 3: 1}, "z": {5: 1}}
     assert krippendorff_alpha(codes) == pytest.approx(1 - (2 / 6) / (18 / 30))
+    every = {"x": {1: 0, 2: 0, 3: 1, 4: 2}, "y": {1: 1, 2: 2, 3: 1, 4: 2}}
+    assert krippendorff_alpha(every) == pytest.approx(1 - (4 / 8) / (42 / 56)), "no value is nearer than another"
     assert krippendorff_alpha({"x": {1: 0}, "y": {1: 0}}) is None
     assert krippendorff_alpha({"x": {1: 0}, "y": {2: 1}}) is None
+
+
+def test_the_time_of_an_image_is_that_of_single_verdicts_without_pauses():
+    def seconds(*times):
+        began = datetime(2026, 11, 28, tzinfo=UTC)
+        made = [
+            Verdict(image_index=i, verdict="clean", at=began + timedelta(seconds=second))
+            for i, second in enumerate(times)
+        ]
+        [reviewer] = agreement((verdict, "Zoe") for verdict in made).reviewers
+        return reviewer.seconds_per_image
+
+    assert seconds(0, 10, 20, 30, 40) is None, "too few"
+    assert seconds(0, 10, 20, 30, 40, 640) is None, "a pause"
+    assert seconds(0, 10, 20, 30, 40, 55, 55, 55) is None, "a bulk verdict"
+    assert seconds(0, 10, 20, 30, 42, 54, 654, 666) == 11
 
 
 def test_reviewers_of_a_case(site):

@@ -202,6 +202,15 @@ def test_drawn_labels_tend_to_the_expectation_and_do_not_depend_on_the_batches(l
         assert float(one.layers[name].eigenvalues.sum()) == pytest.approx(total, rel=0.1)
 
 
+def test_nothing_depends_on_the_parts(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, pixels = prepared(MODELS["grouped"]), pictures(10)
+    whole = fit_factors(model, CARD, pixels, EXACT)
+    monkeypatch.setattr("orfila_engine.ekfac.factors.PART_IMAGES", 4)
+    parted = fit_factors(model, CARD, pixels, EXACT)
+    for name, layer in whole.layers.items():
+        torch.testing.assert_close(parted.layers[name].eigenvalues, layer.eigenvalues)
+
+
 def test_weighted_labels_know_the_fisher_of_a_model_that_is_sure() -> None:
     """Where the prediction is nearly certain, labels drawn from it are all the same; weighted ones are not."""
     model, pixels = linear_net(2, scale=3.0), pictures(400)
