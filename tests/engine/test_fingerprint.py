@@ -78,6 +78,9 @@ def test_influence_is_that_of_a_dense_fisher(model: nn.Module, data: Data, tmp_p
     got = torch.from_numpy(index.influence(found)).double()
     torch.testing.assert_close(got, expected, rtol=2e-3, atol=2e-4 * float(expected.abs().max()))
     torch.testing.assert_close(torch.from_numpy(index.self_influence).double(), own, rtol=2e-3, atol=1e-6)
+    with torch.no_grad():
+        measured = measurement(double(train), torch.from_numpy(labels))
+    torch.testing.assert_close(torch.from_numpy(index.measurements).double(), measured, rtol=1e-4, atol=1e-4)
     relative = torch.from_numpy(index.relative_influence(found)).double()
     torch.testing.assert_close(relative, expected / own.sqrt()[:, None], rtol=5e-3, atol=1e-3)
 
@@ -107,6 +110,7 @@ def test_batches_and_shards_do_not_matter(
         data = (data[0][:5], data[1][:5])
     reference = build_index(model, CARD, *data, tmp_path / "reference", FULL)
     other = build_index(model, CARD, *data, tmp_path / "other", FULL, batch_size=batch_size, shard_images=shard_images)
+    np.testing.assert_allclose(other.measurements, reference.measurements, rtol=1e-4, atol=1e-4)
     scale = float(np.abs(reference.fingerprints[:]).max())
     np.testing.assert_allclose(other.fingerprints[:], reference.fingerprints[:], atol=2e-4 * scale)
     np.testing.assert_allclose(other.self_influence, reference.self_influence, rtol=1e-3)
@@ -168,7 +172,7 @@ def test_index_file_describes_itself(model: nn.Module, data: Data, tmp_path: Pat
         model, CARD, *data, tmp_path / "index", data_digest="d" * 64, progress=lambda _doing, share: seen.append(share)
     )
     meta = json.loads((tmp_path / "index" / "index.json").read_text())
-    assert (meta["format"], meta["n"], meta["data"]) == ("orfila-index/2", N, "d" * 64)
+    assert (meta["format"], meta["n"], meta["data"]) == ("orfila-index/3", N, "d" * 64)
     assert meta["dimension"] == sum(layer["k_a"] * layer["k_b"] for layer in meta["layers"])
     assert np.load(tmp_path / "index" / "gradients-00000.npy", mmap_mode="r").dtype == np.float16
     assert {item.kind for item in index.left_out} == {"BatchNorm2d"}

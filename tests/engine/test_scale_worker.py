@@ -75,7 +75,12 @@ class Bench:
         bounds = [(120, N), (0, 120)]  # in any order
         before = self.stored()
         shards = [self.run(0, {"start": a, "stop": b}, [], f"shard-{a}") for a, b in bounds]
-        result = self.run(1, {}, shards, "reduce")
+        factors = self.run(1, {}, shards, "reduce")
+        calibrated = [
+            self.run(2, payload, [factors], f"calibration-{number}")
+            for number, payload in reversed(list(enumerate(factors["split"])))
+        ]
+        result = self.run(3, {}, calibrated, "join")
         self.added = self.stored() - before
         return result
 

@@ -41,7 +41,7 @@ def index(gradients: NDArray[np.float32], tmp_path_factory: pytest.TempPathFacto
         shards.append(folder / f"shard-{start}")
         writer = ShardWriter(shards[-1], start, stop, LAYERS, IndexSpec(), "model")
         writer.add(torch.from_numpy(gradients[start:stop]))
-        writer.close([], "cpu")
+        writer.close(torch.zeros(stop - start), [], "cpu")
     reduce_shards(shards, folder / "index")
     return FingerprintIndex.open(folder / "index")
 

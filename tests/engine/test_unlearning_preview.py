@@ -3,14 +3,16 @@
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 
 from orfila_engine.architectures import load_model
 from orfila_engine.architectures.weights import read_header
 from orfila_engine.drill import DrillResult, triggered_test
+from orfila_engine.engines import FingerprintEngine
 from orfila_engine.evaluation import evaluate, margins
 from orfila_engine.fingerprint import FingerprintIndex
-from orfila_engine.investigation import Affected
+from orfila_engine.investigation import Affected, investigate
 from orfila_engine.unlearning import RemovalPreview, recipe_of, unlearn
 from orfila_engine.unlearning.linearised import retrained, sigmoid
 
@@ -132,6 +134,28 @@ def test_effects_add_up_and_the_curve_knows_the_flagged_set(
     preview.write(tmp_path)
     assert np.array_equal(np.load(tmp_path / "removal.npy"), effects)
     assert np.load(tmp_path / "removal_curve.npy").shape == curve.shape
+
+
+def test_the_reading_that_finds_the_scores_finds_the_effects_too(
+    drilled: DrillResult, preview: RemovalPreview, tmp_path: Path
+) -> None:
+    model, card = load_model(drilled.path / "model.safetensors")
+    metadata, _ = read_header(drilled.path / "model.safetensors")
+    recipe = recipe_of(metadata)
+    assert recipe is not None
+    index = FingerprintIndex.open(drilled.path / "index", "cpu")
+    affected = affected_of(drilled)
+    engine = FingerprintEngine(index, model, card, along=preview.questions)
+    carried = investigate(engine, drilled.packed, model, card, affected, n_b=4, out_dir=tmp_path / "carried")
+    alone = investigate(index, drilled.packed, model, card, affected, n_b=4, out_dir=tmp_path / "alone")
+    for name in ("influence", "collapse_score", "posterior"):
+        found = [pq.read_table(each.path / "scores.parquet", columns=[name])[0].to_numpy() for each in (carried, alone)]
+        np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-5 * np.abs(found[1]).max())
+    assert engine.products_along is not None
+    other = RemovalPreview(index, drilled.packed, model, card, affected, recipe)
+    other.take(engine.products_along)
+    expected = preview.effects()
+    np.testing.assert_allclose(other.effects(), expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
 
 
 def test_what_cannot_be_previewed_is_a_sentence(drilled: DrillResult, preview: RemovalPreview) -> None:

@@ -118,11 +118,17 @@ class InfluenceEngine(Protocol[Direction]):
 
 
 class FingerprintEngine:
-    """A fingerprint index as an engine. A direction is a vector [D]."""
+    """A fingerprint index as an engine. A direction is a vector [D].
+
+    Whoever needs products of all projected gradients with vectors of their own gives them as `along` [K, D]: the
+    reading of the store that finds the scores finds these too, and leaves them in `products_along` [n, K].
+    """
 
     name: Literal["fingerprint"] = "fingerprint"
 
-    def __init__(self, index: FingerprintIndex, model: nn.Module, card: ModelCard) -> None:
+    def __init__(self, index: FingerprintIndex, model: nn.Module, card: ModelCard, along: Vector | None = None) -> None:
+        self._along = along
+        self.products_along: Vector | None = None
         self.store, self._model, self._card = index, model, card
         self.meta, self.n, self.dimension = index.meta, index.n, index.dimension
         self.self_influence = index.self_influence
@@ -149,6 +155,12 @@ class FingerprintEngine:
         self, asked: Sequence[Asked], direction: Vector, progress: Progress = quiet
     ) -> tuple[NDArray[np.float32], Vector]:
         """See `InfluenceEngine`; one reading of the store."""
-        products = self.store.influence(np.concatenate([*(a.fingerprints for a in asked), direction[None]]))
-        influences = products[:, :-1].reshape(self.n, len(asked), -1).transpose(1, 0, 2)
-        return influences, products[:, -1]
+        vectors = self.store.adjoint(np.concatenate([*(a.fingerprints for a in asked), direction[None]]))
+        n_scores = len(vectors)
+        if self._along is not None:
+            vectors = np.concatenate([vectors, self._along])
+        products = self.store.products(vectors)
+        influences = products[:, : n_scores - 1].reshape(self.n, len(asked), -1).transpose(1, 0, 2)
+        if self._along is not None:
+            self.products_along = products[:, n_scores:].copy()
+        return influences, products[:, n_scores - 1].copy()

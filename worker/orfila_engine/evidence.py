@@ -8,7 +8,7 @@ The image: does the affected image belong to that group? Its gradient lies along
 that of other test images when they are given the same label (strangers). The p-value is empirical.
 
 Both must hold, so the p-value of a finding is the larger one. What is needed of the test images is made once for each
-label and kept beside the store in `evidence-SUSPECTS-LABEL.npz`.
+label and kept beside the store in `evidence-SUSPECTS-LABEL.npz`; what the model says of them, in `evidence-sample.npz`.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import os
 from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -110,21 +111,36 @@ class Calibration:
 
     def of(self, label: int) -> Reference:
         """The reference of a label. Raises ValueError when the data set has fewer than 30 test images."""
-        path = self.store.path / f"evidence-{self.suspects}-{label}.npz"
+        path = self.path_of(label)
         if path.is_file():
             with np.load(path, allow_pickle=False) as file:
                 counterparts, strangers = (file[name].astype(np.float32) for name in ("counterparts", "strangers"))
                 return Reference(counterparts, strangers, file["stranger_indices"])
         made = self._make(label)
-        partial = path.with_name(f"{path.stem}.{os.getpid()}.part.npz")
-        np.savez(
-            partial,
+        _keep(
+            path,
             counterparts=made.counterparts.astype(np.float16),
             strangers=made.strangers.astype(np.float16),
             stranger_indices=made.stranger_indices,
         )
-        partial.replace(path)
         return made
+
+    def path_of(self, label: int) -> Path:
+        """Where the reference of a label is kept."""
+        return self.store.path / f"evidence-{self.suspects}-{label}.npz"
+
+    @cached_property
+    def sample(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Rows of test images to draw strangers from, and the label that the model gives each."""
+        path = self.store.path / "evidence-sample.npz"
+        if path.is_file():
+            with np.load(path, allow_pickle=False) as file:
+                return file["rows"], file["predicted"]
+        pixels, labels = self.packed.test
+        rows = np.sort(np.random.default_rng(len(labels)).permutation(len(labels))[:MAX_SAMPLE])
+        found = evaluate(self.model, self.card, pixels[rows], labels[rows], device="cpu")
+        _keep(path, rows=rows, predicted=found.predicted)
+        return rows, found.predicted
 
     def _make(self, label: int) -> Reference:
         pixels, labels = self.packed.test
@@ -134,7 +150,7 @@ class Calibration:
             )
         same = counterpart_rows(labels, label, self.suspects)
         rng = np.random.default_rng([label, len(labels)])
-        rows, predicted = self._sample
+        rows, predicted = self.sample
         ordinary = rows[(labels[rows] != label) & (predicted != label)]
         other = np.sort(rng.permutation(ordinary)[:N_STRANGERS])
         given = np.full(len(other), label, dtype=np.int64)
@@ -143,14 +159,6 @@ class Calibration:
             strangers=self._units(pixels, other, given),
             stranger_indices=self.packed.n_train + other,
         )
-
-    @cached_property
-    def _sample(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-        """Rows of test images to draw strangers from, and the label that the model gives each."""
-        pixels, labels = self.packed.test
-        rows = np.sort(np.random.default_rng(len(labels)).permutation(len(labels))[:MAX_SAMPLE])
-        found = evaluate(self.model, self.card, pixels[rows], labels[rows], device="cpu")
-        return rows, found.predicted
 
     def _units(self, pixels: NDArray[np.uint8], rows: NDArray[np.int64], labels: NDArray[np.int64]) -> Vector:
         """[m, D] of test images given labels [m]; m is 0 where no test image has the label, or all receive it."""
@@ -172,11 +180,15 @@ def calibration_of(
 ) -> Calibration:
     """The calibration of a store; references of every label are made now where the classes are few."""
     calibration = Calibration(store, packed, model, card, suspects)
-    if len(card.classes) <= _PREPARED_CLASSES:
-        for label in range(len(card.classes)):
-            calibration.of(label)
-            progress("calibrating the evidence test", (label + 1) / len(card.classes))
+    for label in prepared_labels(card):
+        calibration.of(label)
+        progress("calibrating the evidence test", (label + 1) / len(card.classes))
     return calibration
+
+
+def prepared_labels(card: ModelCard) -> range:
+    """The labels whose references are made with the store: every label where the classes are few, else none."""
+    return range(len(card.classes) if len(card.classes) <= _PREPARED_CLASSES else 0)
 
 
 def judge(result: Collapse[Vector], reference: Reference, own: Vector | None = None) -> Evidence:
@@ -227,6 +239,12 @@ def p_group(result: Collapse[Any]) -> tuple[float, float | None]:
         return 1.0, None
     among = result.counterparts > 0.5
     return p_natural(float((result.posterior > 0.5).mean()), among), float(among.mean())
+
+
+def _keep(path: Path, **arrays: NDArray[Any]) -> None:
+    partial = path.with_name(f"{path.stem}.{os.getpid()}.part.npz")
+    np.savez(partial, allow_pickle=False, **arrays)
+    partial.replace(path)
 
 
 def _p_image(own: Vector, reference: Reference, direction: Vector) -> float:

@@ -124,7 +124,7 @@ def _expectation_maximisation(
         means, variances = zip(*(_moments(w, scores, floor) for w in (1 - responsibility, responsibility)), strict=True)
         lower = math.log(1 - mass / n) + _log_normal(scores, means[0], variances[0])
         upper = math.log(mass / n) + _log_normal(scores, means[1], variances[1])
-        both = np.logaddexp(lower, upper)
+        both = _log_sum(lower, upper)
         likelihood = float(both.sum())
         responsibility = np.exp(upper - both)
         if likelihood - previous < _TOLERANCE * n:
@@ -167,11 +167,11 @@ def _anchored(
         side = _moments(below * aside, everyone, floor)
         above = _moments(responsibility, scores, floor)
         parts = math.log(1 - share) + _log_normal(everyone, *main), math.log(share) + _log_normal(everyone, *side)
-        lower = np.logaddexp(*parts)
+        lower = _log_sum(*parts)
         aside = np.exp(parts[1] - lower)
         suspected = math.log(1 - mass / n) + lower[:n]
         upper = math.log(mass / n) + _log_normal(scores, *above)
-        both = np.logaddexp(suspected, upper)
+        both = _log_sum(suspected, upper)
         anchored = weight * float(lower[n:].sum())
         likelihood = float(both.sum()) + anchored
         responsibility = np.exp(upper - both)
@@ -198,6 +198,11 @@ def _moments(weights: Floats, values: Floats, floor: float) -> tuple[float, floa
     total = max(float(weights.sum()), 1e-12)
     mean = float(weights @ values) / total
     return mean, max(float(weights @ np.square(values - mean)) / total, floor)
+
+
+def _log_sum(a: Floats, b: Floats) -> Floats:
+    """log(e^a + e^b). numpy's own takes one number at a time, which was most of the time of a fit."""
+    return np.asarray(np.maximum(a, b) + np.log(1 + np.exp(-np.abs(a - b))))
 
 
 def _log_normal(x: Floats, mean: float, variance: float) -> Floats:

@@ -20,7 +20,7 @@ from orfila.settings import Settings
 
 _FIRST_OF_STORE = "sketch-00000.npy"
 """A file that EK-FAC engines of this version have."""
-FORMAT = "orfila-index/2"
+FORMAT = "orfila-index/3"
 """Of the files, as the engine writes them: an index in an older format is built again."""
 SEED = 0
 """Of the projections. Cases choose their own seed for queries; the index is the same for all of them."""
@@ -65,7 +65,12 @@ def ensure(
             n_train=dataset.n_train,
             seed=SEED,
         ),
-        stages=[jobs.Stage(ranges(settings, dataset), 0.9), jobs.Stage(weight=0.1)],
+        stages=[
+            jobs.Stage(ranges(settings, dataset), 0.8),
+            jobs.Stage(weight=0.05),
+            jobs.Stage((jobs.SPLIT,), 0.14),
+            jobs.Stage(weight=0.01),
+        ],
         created_by=created_by,
     )
     index.job_id = job.id

@@ -117,7 +117,8 @@ class DrillPlantedResult(Contract):
 class IndexBuildSpec(Contract):
     """Build the fingerprint index of a model over the training split of a pack.
 
-    Stage 0 has a shard for each range of training images (shard payload: start, stop), stage 1 sums and factorises.
+    Stage 0 has a shard for each range of training images (shard payload: start, stop), stage 1 sums and factorises,
+    stage 2 has a shard for each label that the evidence test is calibrated for (labels), stage 3 puts all together.
     """
 
     index_id: str
@@ -139,11 +140,28 @@ class IndexShardResult(Contract):
 
 
 class IndexResult(Contract):
-    """index.json, fingerprints.npy, self_influence.npy, whitening.safetensors and the evidence calibration."""
+    """index.json, the gradients and scales of each range, self_influence.npy, whitening.safetensors and the evidence
+    calibration.
+    """
 
     files: Tree
     dimension: int
     seconds: float
+
+
+class IndexFactorsResult(Contract):
+    """An index whose evidence test is not calibrated yet, and the labels for which that is to be done."""
+
+    index: IndexResult
+    split: list[dict[str, list[int]]] = Field(min_length=1)
+
+
+class IndexCalibrationResult(Contract):
+    """References of some labels, and the index that they are of."""
+
+    files: Tree
+    seconds: float
+    index: IndexResult
 
 
 class AffectedSpec(Contract):

@@ -66,6 +66,8 @@ class FingerprintIndex:
     """[n, D] projected gradients g_i / scale_i, memory-mapped."""
     scales: NDArray[np.float32] = field(repr=False)
     """[n]"""
+    measurements: NDArray[np.float32] = field(repr=False)
+    """[n] m(x_i, y_i) of every training image with its own label, see `measurement`."""
     self_influence: NDArray[np.float32] = field(repr=False)
     """[n] |phi(g_i)|^2 of the stored gradients."""
     whitening: Whitening = field(repr=False)
@@ -81,7 +83,7 @@ class FingerprintIndex:
             meta = json.loads((path / "index.json").read_text())
             if meta.get("format") != FORMAT:
                 raise ValueError(f"it has format {meta.get('format')!r}, this version reads {FORMAT}")
-            rows, scales = open_stored(path, meta["shards"])
+            rows, scales, measurements = open_stored(path, meta["shards"])
             self_influence = np.load(path / "self_influence.npy")
             factors = load_file(path / "whitening.safetensors")
         except (OSError, ValueError) as error:
@@ -90,7 +92,17 @@ class FingerprintIndex:
         skipped = tuple(LeftOut(**item) for item in meta["left_out"])
         whitening = Whitening(layers, factors)
         return cls(
-            path, meta, IndexSpec(**meta["spec"]), layers, skipped, rows, scales, self_influence, whitening, device
+            path,
+            meta,
+            IndexSpec(**meta["spec"]),
+            layers,
+            skipped,
+            rows,
+            scales,
+            measurements,
+            self_influence,
+            whitening,
+            device,
         )
 
     @property
@@ -131,8 +143,15 @@ class FingerprintIndex:
 
     def influence(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
         """Influence of every training image on every query: queries [Q, D] -> [n, Q]. Reads the store once."""
-        columns = self.whitening.adjoint(torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32))).numpy()
-        out = multiply(self.rows.blocks(), self.n, columns)
+        return self.products(self.adjoint(queries))
+
+    def adjoint(self, queries: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Queries [Q, D] -> the vectors whose `products` are the influences on them."""
+        return self.whitening.adjoint(torch.from_numpy(np.ascontiguousarray(queries, dtype=np.float32))).numpy()
+
+    def products(self, vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Every training image's projected gradient times vectors [K, D] -> [n, K]. Reads the store once."""
+        out = multiply(self.rows.blocks(), self.n, vectors)
         out *= self.scales[:, None]
         return out
 

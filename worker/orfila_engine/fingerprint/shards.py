@@ -31,10 +31,10 @@ from orfila_engine.fingerprint.passes import BATCH_SIZE, ProjectorPool
 from orfila_engine.fingerprint.spec import FORMAT, IndexSpec
 from orfila_engine.fingerprint.store import RowWriter, StoredRows, scaled
 from orfila_engine.fingerprint.whitening import Whitening, factorise
-from orfila_engine.gradients import GradientProjector, IndexedLayer, LeftOut
+from orfila_engine.gradients import GradientProjector, IndexedLayer, LeftOut, recording
 from orfila_engine.progress import Progress, quiet
 
-STORED = ("gradients", "scales")
+STORED = ("gradients", "scales", "measurements")
 """What an index takes from its shards: gradients.npy of the first shard becomes gradients-00000.npy, and so on."""
 _GRAM_BLOCK = 1024
 """Rows multiplied into a Gram matrix at a time."""
@@ -43,8 +43,8 @@ _GRAM_BLOCK = 1024
 class ShardWriter:
     """Writes the projected gradients of training images start .. stop - 1, and sums their Gram matrices.
 
-    Leaves gradients.npy ([stop - start, D], scaled rows), scales.npy (float32 [stop - start]), gram.safetensors
-    (float32 [K_l, K_l] by layer) and shard.json in `out_dir`, under another name until all of it is there.
+    Leaves gradients.npy ([stop - start, D], scaled rows), scales.npy and measurements.npy (float32 [stop - start]),
+    gram.safetensors (float32 [K_l, K_l] by layer) and shard.json in `out_dir`, under another name until all is there.
     """
 
     def __init__(
@@ -84,11 +84,12 @@ class ShardWriter:
             self._scales[at][low : low + len(rows)] = scale.cpu().numpy()
         self._next += len(block)
 
-    def close(self, left_out: Sequence[LeftOut], device: str) -> None:
-        """Finish the shard. Every image must have been added."""
+    def close(self, measurements: Tensor, left_out: Sequence[LeftOut], device: str) -> None:
+        """Finish the shard. Every image must have been added. measurements: [stop - start], see `measurement`."""
         assert self._next == self._stop, "images are missing"
         self._rows.close()
         np.save(self._writing / "scales.npy", self._scales)
+        np.save(self._writing / "measurements.npy", measurements.float().cpu().numpy())
         # The name makes the file one of its kind, so that a store that keeps equal files once may drop it after use.
         grams = {name: gram.float() for name, gram in self._grams.items()}
         save_file(grams, self._writing / "gram.safetensors", {"name": uuid.uuid4().hex})
@@ -129,9 +130,12 @@ def project_shard(
     spec = spec or IndexSpec()
     _check(card, pixels, labels, start, stop)
 
+    measurements = torch.empty(stop - start, device=select_device(device))
+
     def fill(projector: GradientProjector, low: int, high: int) -> Tensor:
         x = normalise(to_tensor(pixels[low:high]).to(projector.device), card)
-        return projector(x, torch.from_numpy(np.array(labels[low:high])))
+        loss = recording(measurements[low - start : high - start])
+        return projector(x, torch.from_numpy(np.array(labels[low:high])), loss)
 
     def done(images: int) -> None:
         progress("projecting gradients", images / (stop - start))
@@ -142,7 +146,7 @@ def project_shard(
         shard = ShardWriter(out_dir, start, stop, projector.layers, spec, model_digest(model, card))
         for block in pool.blocks(fill, start, stop, _GRAM_BLOCK, done):
             shard.add(block)
-    shard.close(projector.left_out, str(projector.device))
+    shard.close(measurements, projector.left_out, str(projector.device))
 
 
 def reduce_shards(shards: Sequence[Path], out_dir: Path, *, data_digest: str = "", progress: Progress = quiet) -> None:
@@ -166,7 +170,7 @@ def reduce_shards(shards: Sequence[Path], out_dir: Path, *, data_digest: str = "
     for number, (_, shard) in enumerate(described):
         for kind in STORED:
             _link(shard / f"{kind}.npy", writing / stored_name(kind, number))
-    rows, scales = open_stored(writing, len(described))
+    rows, scales, _ = open_stored(writing, len(described))
     np.save(writing / "self_influence.npy", _self_influence(rows, scales, Whitening(layers, factors), progress))
     save_file(factors, writing / "whitening.safetensors")
     about = {
@@ -194,11 +198,14 @@ def stored_name(kind: str, number: int) -> str:
     return f"{kind}-{number:05d}.npy"
 
 
-def open_stored(index_dir: Path, n_shards: int) -> tuple[StoredRows, NDArray[np.float32]]:
-    """The rows of an index, memory-mapped, and their scales [n]."""
+def open_stored(index_dir: Path, n_shards: int) -> tuple[StoredRows, NDArray[np.float32], NDArray[np.float32]]:
+    """The rows of an index, memory-mapped, their scales [n], and the images' measurements [n]."""
     rows = StoredRows([index_dir / stored_name("gradients", k) for k in range(n_shards)])
-    scales = np.concatenate([np.load(index_dir / stored_name("scales", k)) for k in range(n_shards)])
-    return rows, scales
+    scales, measurements = (
+        np.concatenate([np.load(index_dir / stored_name(kind, k)) for k in range(n_shards)])
+        for kind in ("scales", "measurements")
+    )
+    return rows, scales, measurements
 
 
 def make_projector(model: nn.Module, card: ModelCard, spec: IndexSpec, device: str) -> GradientProjector:

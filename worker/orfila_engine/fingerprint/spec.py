@@ -7,7 +7,7 @@ from typing import Literal
 
 from orfila_engine.gradients import ProjectionSpec
 
-FORMAT = "orfila-index/2"
+FORMAT = "orfila-index/3"
 
 
 @dataclass(frozen=True)

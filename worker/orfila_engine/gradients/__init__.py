@@ -9,7 +9,15 @@ Layout, obeyed everywhere in this package (N examples, P positions, C channels, 
 """
 
 from orfila_engine.gradients.layers import IndexedLayer, LeftOut
-from orfila_engine.gradients.objectives import cross_entropy, measurement
+from orfila_engine.gradients.objectives import cross_entropy, measurement, recording
 from orfila_engine.gradients.projector import GradientProjector, ProjectionSpec
 
-__all__ = ["GradientProjector", "IndexedLayer", "LeftOut", "ProjectionSpec", "cross_entropy", "measurement"]
+__all__ = [
+    "GradientProjector",
+    "IndexedLayer",
+    "LeftOut",
+    "ProjectionSpec",
+    "cross_entropy",
+    "measurement",
+    "recording",
+]

@@ -30,7 +30,6 @@ from numpy.typing import NDArray
 from torch import nn
 
 from orfila_engine.architectures import ModelCard
-from orfila_engine.blockwise import multiply
 from orfila_engine.data import PackedDataset
 from orfila_engine.evaluation import evaluate, margins, to_tensor
 from orfila_engine.fingerprint import FingerprintIndex
@@ -91,7 +90,7 @@ class RemovalPreview:
         """recipe: how the model was trained. Raises ValueError without images, or for an index of another model."""
         if not affected:
             raise ValueError("give at least one affected image; a preview says what becomes of them")
-        self._index, self._packed, self._model, self._card = index, packed, model, card
+        self._index, self._packed = index, packed
         self._names = [a.name for a in affected]
         pixels = np.stack([a.pixels for a in affected])
         outcome = evaluate(model, card, pixels, np.full(len(pixels), -1), device=index.device)
@@ -100,10 +99,11 @@ class RemovalPreview:
         self.margins = margins(outcome.logits, self.labels).astype(np.float64)
         """[A]"""
         fingerprints = index.query(model, card, to_tensor(pixels), torch.from_numpy(self.labels))
-        self._questions = index.whitening.unwhiten(torch.from_numpy(fingerprints)).numpy()
+        self.questions = index.whitening.unwhiten(torch.from_numpy(fingerprints)).numpy()
+        """[A, D] projected gradients of the affected images' measurements."""
         length = LENGTHENING * training_length(recipe, index.n)
         self._c = index.n * (recipe.weight_decay + 1 / length)
-        self._measurements = np.full(index.n, np.nan)
+        self._products: NDArray[np.float32] | None = None
 
     def of(self, removed: Collection[int]) -> tuple[Predicted, ...]:
         """What removing a set (by `index`) is expected to do.
@@ -128,9 +128,13 @@ class RemovalPreview:
         """First-order change of each margin when one training image is removed, [A, n]; those of a set add up."""
         return self._effects
 
+    def take(self, products: NDArray[np.float32]) -> None:
+        """Use products [n, A] of the index with `questions` that somebody has found already."""
+        self._products = products
+
     @cached_property
     def _effects(self) -> NDArray[np.float32]:
-        products = multiply(self._index.rows.blocks(), self._index.n, self._questions) * self._index.scales[:, None]
+        products = self._index.products(self.questions) if self._products is None else self._products
         return np.ascontiguousarray(-products.T / np.float32(self._c))
 
     def curve(self, ranked: NDArray[np.int64], n_flagged: int) -> NDArray[np.float32]:
@@ -168,10 +172,10 @@ class RemovalPreview:
         pulling, rest = others[order[:MAX_PULLING]], others[order[MAX_PULLING:]]
         kept = np.random.default_rng(0).permutation(rest)[:MAX_KEPT]
         rows = np.concatenate([stand_ins, pulling, kept])
-        measured = self._measured(rows)
+        measured = self._index.measurements[rows].astype(np.float64)
         gradients = self._projected(rows) / np.maximum(sigmoid(measured), _MIN_SLOPE)[:, None].astype(np.float32)
         kernel = (gradients @ gradients.T).astype(np.float64)
-        cross = (self._questions @ gradients.T).astype(np.float64)
+        cross = (self.questions @ gradients.T).astype(np.float64)
         weights = np.concatenate(
             [
                 np.full(len(stand_ins), len(sets[-1]) / len(stand_ins)),
@@ -193,12 +197,3 @@ class RemovalPreview:
     def _projected(self, rows: NDArray[np.int64]) -> NDArray[np.float32]:
         """Projected gradients vec(G_i) [m, D]."""
         return self._index.rows[rows].astype(np.float32) * self._index.scales[rows, None]
-
-    def _measured(self, rows: NDArray[np.int64]) -> NDArray[np.float64]:
-        """m of training images for their own labels, [m]; each is asked of the model once."""
-        missing = rows[np.isnan(self._measurements[rows])]
-        if len(missing):
-            labels = self._packed.labels[missing]
-            outcome = evaluate(self._model, self._card, self._packed.pixels[missing], labels, device=self._index.device)
-            self._measurements[missing] = -margins(outcome.logits, labels)
-        return self._measurements[rows]

@@ -1,4 +1,4 @@
-"""Index: project ranges of the training set on any number of workers, then sum, factorise and whiten on one."""
+"""Index: project ranges of the training set on any number of workers, sum and factorise on one, calibrate on any."""
 
 from __future__ import annotations
 
@@ -9,10 +9,17 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from orfila.jobs.contracts import IndexBuildSpec, IndexResult, IndexShardResult, Tree
+from orfila.jobs.contracts import (
+    IndexBuildSpec,
+    IndexCalibrationResult,
+    IndexFactorsResult,
+    IndexResult,
+    IndexShardResult,
+    Tree,
+)
 from orfila.models.schemas import ModelCard
 from orfila_engine.data import PackedDataset
-from orfila_engine.evidence import calibration_of
+from orfila_engine.evidence import Calibration, prepared_labels
 from orfila_engine.fingerprint import (
     STORED,
     FingerprintIndex,
@@ -28,24 +35,53 @@ if TYPE_CHECKING:
     from orfila_worker.runner import Work
 
 
-def index(work: Work) -> IndexShardResult | IndexResult:
-    """Stage 0: one range. Stage 1: everything."""
+def index(work: Work) -> IndexShardResult | IndexFactorsResult | IndexCalibrationResult | IndexResult:
+    """Stage 0: one range. Stage 1: the index of them. Stage 2: some labels. Stage 3: everything."""
     spec = IndexBuildSpec.model_validate(work.spec)
     if work.stage == 0:
         return project(work, spec.weights, spec.card, spec.pack, IndexSpec(seed=spec.seed))
+    return (_factors, _calibrate, _join)[work.stage - 1](work, spec)
+
+
+def _factors(work: Work, spec: IndexBuildSpec) -> IndexFactorsResult:
     began = time.monotonic()
     shards = shards_of(work)
     packed, out_dir = work.warm.pack(spec.pack), work.folder / "index"
-    opened = reduce(work, shards, out_dir, packed, part(work.progress, 0.0, 0.3))
+    opened = reduce(work, shards, out_dir, packed, part(work.progress, 0.0, 0.6))
     model, card = work.warm.model(spec.weights, spec.card)
-    # Once for each index, so that every case on it is answered at once.
-    calibration_of(opened, packed, model, card, progress=part(work.progress, 0.3, 1.0))
-    model.to(work.device)
-    return IndexResult(
+    labels = prepared_labels(card)
+    if labels:
+        _ = Calibration(opened, packed, model, card).sample  # once for all labels
+        model.to(work.device)
+    made = IndexResult(
         files=index_files(work, shards, out_dir),
         dimension=opened.dimension,
         seconds=sum(s.seconds for s in shards) + time.monotonic() - began,
     )
+    return IndexFactorsResult(index=made, split=[{"labels": [label]} for label in labels] or [{"labels": []}])
+
+
+def _calibrate(work: Work, spec: IndexBuildSpec) -> IndexCalibrationResult:
+    """References for the evidence test: once for each index, so that every case on it is answered at once."""
+    began = time.monotonic()
+    [made] = [IndexFactorsResult.model_validate(result).index for result in work.earlier]
+    model, card = work.warm.model(spec.weights, spec.card)
+    calibration = Calibration(work.warm.index(made.files), work.warm.pack(spec.pack), model, card)
+    files: Tree = {}
+    for number, label in enumerate(work.payload["labels"]):
+        work.progress("calibrating the evidence test", number / len(work.payload["labels"]))
+        calibration.of(label)
+        path = calibration.path_of(label)
+        files[path.name] = work.store.put_file(path)
+    return IndexCalibrationResult(files=files, seconds=time.monotonic() - began, index=made)
+
+
+def _join(work: Work, _spec: IndexBuildSpec) -> IndexResult:
+    parts = [IndexCalibrationResult.model_validate(result) for result in work.earlier]
+    made = parts[0].index
+    for each in parts:
+        made.files |= each.files
+    return made.model_copy(update={"seconds": made.seconds + sum(each.seconds for each in parts)})
 
 
 def project(work: Work, weights: str, given: ModelCard | None, pack: Tree, spec: IndexSpec) -> IndexShardResult:

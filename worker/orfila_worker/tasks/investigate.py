@@ -12,6 +12,7 @@ from orfila_engine import investigation
 from orfila_engine.architectures.weights import read_header
 from orfila_engine.ekfac import EkfacEngine
 from orfila_engine.ekfac.parts import join_answers
+from orfila_engine.engines import FingerprintEngine
 from orfila_engine.training import Recipe
 from orfila_engine.unlearning import RemovalPreview, recipe_of
 from orfila_worker.tasks.affected import affected_images
@@ -39,6 +40,10 @@ def _find(work: Work, spec: InvestigateSpec) -> InvestigateResult:
     model, card = work.warm.model(spec.weights, spec.card)
     packed = work.warm.pack(spec.pack)
     index = index_of(work, spec.index_id)
+    affected = affected_images(work, spec.affected, packed, card)
+    metadata, _ = read_header(work.store.local_path(spec.weights))
+    preview = RemovalPreview(index, packed, model, card, affected, recipe_of(metadata) or Recipe())
+    quick = FingerprintEngine(index, model, card, along=preview.questions)
     exact: EkfacEngine | None = None
     files: Tree = {}
     if spec.engine == "ekfac":
@@ -46,9 +51,8 @@ def _find(work: Work, spec: InvestigateSpec) -> InvestigateResult:
         engine = open_ekfac(work, files, model, card, packed)
         exact = replace(engine, answers=join_answers(answer_files(work)))
         drop_answers(work)
-    affected = affected_images(work, spec.affected, packed, card)
     result = investigation.investigate(
-        exact or index,
+        exact or quick,
         packed,
         model,
         card,
@@ -60,8 +64,9 @@ def _find(work: Work, spec: InvestigateSpec) -> InvestigateResult:
         suspects=spec.suspects,
         progress=work.progress,
     )
-    metadata, _ = read_header(work.store.local_path(spec.weights))
-    RemovalPreview(index, packed, model, card, affected, recipe_of(metadata) or Recipe()).write(result.path)
+    if quick.products_along is not None:
+        preview.take(quick.products_along)
+    preview.write(result.path)
     summary = result.summary
     return InvestigateResult(
         files=work.store.put_tree(result.path),
