@@ -7,6 +7,7 @@ be clean. A group that is as common among the known clean images as among the re
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -154,30 +155,38 @@ def _anchored(
     n = len(scores)
     weight = n / len(clean)
     judged = ~np.isnan(known)
-    everyone = np.concatenate([scores, clean])
+    # About their mean, so that variances from sums of squares keep their digits.
+    centre = float(scores.mean())
+    everyone = np.concatenate([scores, clean]) - centre
+    powers = np.stack([np.ones_like(everyone), everyone, np.square(everyone)])
     # The parts start as the lower and the upper scores of the clean images.
-    aside = (everyone > np.quantile(clean, _SIDE_START)).astype(np.float64)
+    aside = (everyone > np.quantile(clean, _SIDE_START) - centre).astype(np.float64)
+    weights = np.empty_like(powers)  # of the scores in main, side and upper
+    below = np.full(len(everyone), weight)
+    weights[2, n:] = 0
     previous = -math.inf
     for _ in range(_MAX_STEPS):
         responsibility = np.where(judged, known, responsibility)
         mass = float(np.clip(responsibility.sum(), 1.0, n - 1.0))
-        below = np.concatenate([1 - responsibility, np.full(len(clean), weight)])
-        share = float(np.clip((below @ aside) / below.sum(), 1e-3, 1 - 1e-3))
-        main = _moments(below * (1 - aside), everyone, floor)
-        side = _moments(below * aside, everyone, floor)
-        above = _moments(responsibility, scores, floor)
-        parts = math.log(1 - share) + _log_normal(everyone, *main), math.log(share) + _log_normal(everyone, *side)
-        lower = _log_sum(*parts)
+        np.subtract(1, responsibility, out=below[:n])
+        np.multiply(below, aside, out=weights[1])
+        np.subtract(below, weights[1], out=weights[0])
+        weights[2, :n] = responsibility
+        sums = weights @ powers.T
+        share = float(np.clip(sums[1, 0] / (sums[0, 0] + sums[1, 0]), 1e-3, 1 - 1e-3))
+        means, variances = _moments_of(sums, floor)
+        parts = _log_normals(means, variances, [1 - share, share, mass / n]) @ powers
+        lower = _log_sum(parts[0], parts[1])
         aside = np.exp(parts[1] - lower)
-        suspected = math.log(1 - mass / n) + lower[:n]
-        upper = math.log(mass / n) + _log_normal(scores, *above)
-        both = _log_sum(suspected, upper)
+        upper = parts[2, :n]
+        both = _log_sum(math.log(1 - mass / n) + lower[:n], upper)
         anchored = weight * float(lower[n:].sum())
         likelihood = float(both.sum()) + anchored
         responsibility = np.exp(upper - both)
         if likelihood - previous < _TOLERANCE * n:
             break
         previous = likelihood
+    main, side, above = ((m + centre, v) for m, v in zip(means.tolist(), variances.tolist(), strict=True))
     if share > 0.5:
         main, side, share = side, main, 1 - share
     found = Mixture(
@@ -198,6 +207,19 @@ def _moments(weights: Floats, values: Floats, floor: float) -> tuple[float, floa
     total = max(float(weights.sum()), 1e-12)
     mean = float(weights @ values) / total
     return mean, max(float(weights @ np.square(values - mean)) / total, floor)
+
+
+def _moments_of(sums: Floats, floor: float) -> tuple[Floats, Floats]:
+    """Means and variances [K] from sums over weights, weighted values and weighted squares [K, 3]."""
+    total = np.maximum(sums[:, 0], 1e-12)
+    means = sums[:, 1] / total
+    return means, np.maximum(sums[:, 2] / total - np.square(means), floor)
+
+
+def _log_normals(means: Floats, variances: Floats, weights: Sequence[float]) -> Floats:
+    """Coefficients [K, 3] of 1, x and x^2 in the logarithms of weighted normal densities."""
+    constant = np.log(weights) - 0.5 * (_LOG_2PI + np.log(variances) + np.square(means) / variances)
+    return np.stack([constant, means / variances, -0.5 / variances], axis=1)
 
 
 def _log_sum(a: Floats, b: Floats) -> Floats:
