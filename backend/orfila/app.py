@@ -27,12 +27,14 @@ import orfila.models.endpoints
 import orfila.projects.endpoints
 import orfila.remedies.endpoints
 import orfila.review.endpoints
+import orfila.rounds.endpoints
 import orfila.sweeps.endpoints
 import orfila.uploads.endpoints
 from orfila import __version__
 from orfila.db import Database
 from orfila.identity.service import base_url
 from orfila.jobs.dispatch import Doorbell, ring_after_commits
+from orfila.rounds.blindness import require_sight
 from orfila.schema_base import Problem
 from orfila.settings import UI_DIR, Settings, get_settings
 from orfila.storage import get_store
@@ -55,6 +57,7 @@ PROTECTED = (
     orfila.cases.endpoints.router,
     orfila.figures.endpoints.router,
     orfila.review.endpoints.router,
+    orfila.rounds.endpoints.router,
     orfila.remedies.endpoints.router,
     orfila.comparisons.endpoints.router,
     orfila.drills.endpoints.router,
@@ -111,7 +114,7 @@ def create_app(settings: Settings | None = None, *, ui_dir: Path = UI_DIR) -> Fa
 
     for public in PUBLIC:
         app.include_router(public)
-    root = APIRouter(dependencies=[Depends(subject_of)])
+    root = APIRouter(dependencies=[Depends(subject_of), Depends(require_sight)])
     for protected in PROTECTED:
         root.include_router(protected)
     app.include_router(root)

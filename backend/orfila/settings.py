@@ -40,6 +40,17 @@ class Settings(BaseSettings):
     convert_torch_files: bool = Field(
         False, description="Accept .pt and .pth files of torch.save, and convert them in a sandbox."
     )
+    oidc_issuer: str | None = Field(None, description="Address of an OpenID provider to sign in with; https.")
+    oidc_client_id: str = Field("", description="What this installation is called there.")
+    oidc_client_secret: SecretStr | None = Field(None, description="Its secret there; none for a public client.")
+    oidc_name: str = Field("single sign-on", description="What the button of the sign-in page calls the provider.")
+    oidc_scopes: str = Field("openid profile email groups", description="What is asked for.")
+    oidc_groups_claim: str = Field("groups", description="The claim that lists a person's groups.")
+    oidc_groups: dict[str, str] = Field(
+        {},
+        description='What a group may do, as {"security": "administrator", "labellers": "PROJECT_ID:reviewer"}; people '
+        "in none of these groups are refused.",
+    )
     session_hours: int = Field(24 * 7, description="A sign-in lasts this long.")
     lease_seconds: float = Field(20.0, gt=0, description="A worker that is silent for this long loses its shard.")
     stall_seconds: float = Field(900.0, gt=0, description="A shard without progress for this long is taken back.")

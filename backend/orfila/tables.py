@@ -19,6 +19,7 @@ PARTS = (
     "projects",
     "remedies",
     "review",
+    "rounds",
     "sweeps",
     "uploads",
 )

@@ -16,7 +16,15 @@ from orfila.openapi import document
 from orfila.pagination import encode_cursor
 from orfila.settings import Settings
 
-PUBLIC = {("GET", "/health"), ("GET", "/ready"), ("POST", "/api/v1/session")}
+PUBLIC = {
+    ("GET", "/health"),
+    ("GET", "/ready"),
+    ("POST", "/api/v1/session"),
+    ("POST", "/api/v1/session/password"),
+    ("GET", "/api/v1/sign-in"),
+    ("GET", "/api/v1/oidc/start"),
+    ("GET", "/api/v1/oidc/callback"),
+}
 
 
 def operations(site):
@@ -131,6 +139,12 @@ def test_a_viewer_changes_nothing(site):
         ("POST", "/api/v1/cases/{case_id}/comparisons"): {"detectors": None},
         ("POST", "/api/v1/projects/{project_id}/drills"): {"name": "x", "dataset_id": dataset, "attack": "badnet"},
         ("POST", "/api/v1/projects/{project_id}/sweeps"): {"model_id": model},
+        ("POST", "/api/v1/projects/{project_id}/members"): {"name": "Administrator", "role": "viewer"},
+        ("PATCH", "/api/v1/projects/{project_id}/members/{user_id}"): {"role": "viewer"},
+        ("DELETE", "/api/v1/projects/{project_id}/members/{user_id}"): None,
+        ("POST", "/api/v1/users"): {"name": "Eve"},
+        ("PATCH", "/api/v1/users/{user_id}"): {"disabled": True},
+        ("POST", "/api/v1/users/{user_id}/link"): None,
         ("POST", "/api/v1/jobs/{job_id}/cancel"): None,
         ("POST", "/api/v1/jobs/{job_id}/retry"): None,
     }
@@ -141,12 +155,16 @@ def test_a_viewer_changes_nothing(site):
         ("POST", "/api/v1/tokens"),
         ("DELETE", "/api/v1/tokens/{token_id}"),
         ("POST", "/api/v1/projects"),
+        ("POST", "/api/v1/session/password"),
+        ("DELETE", "/api/v1/sessions"),
+        ("DELETE", "/api/v1/sessions/{session_id}"),
+        ("PUT", "/api/v1/account/password"),
     }
     unsafe = {(m, p) for m, _, p in operations(site) if m not in ("GET", "HEAD")}
     assert unsafe - own == set(attempts), "a new route needs a line above"
     viewer = site.person("Viewer", "viewer")
     ids = {"project_id": site.project, "upload_id": upload, "dataset_id": dataset, "case_id": case["id"], "job_id": job}
-    ids["model_id"] = model
+    ids |= {"model_id": model, "user_id": site.get("/session")["user"]["id"]}
     headers = {"Upload-Offset": "0", "Content-Type": "application/offset+octet-stream"}
     for (method, path), body in attempts.items():
         sent = {"content": body, "headers": headers} if isinstance(body, bytes) else {"json": body} if body else {}

@@ -3,6 +3,7 @@
 from fastapi import APIRouter
 
 from orfila.audit import schemas, service
+from orfila.rounds import service as rounds
 from orfila.schema_base import Page
 from orfila.web.dependencies import Cursor, Limit, SessionDep, SubjectDep
 
@@ -20,7 +21,8 @@ def list_audit(
     limit: Limit = 100,
 ) -> Page[schemas.AuditEvent]:
     """Who did what, newest first."""
-    return service.list_events(session, subject, project_id, subject_id, case_id, cursor, limit)
+    blind = rounds.blind_cases(session, subject)
+    return service.list_events(session, subject, project_id, subject_id, case_id, cursor, limit, blind_cases=blind)
 
 
 @router.get("/audit/check")

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Collection
 from typing import Any
 
 from sqlalchemy import select
@@ -87,9 +88,17 @@ def list_events(
     case_id: str | None,
     cursor: str | None,
     limit: int,
+    *,
+    blind_cases: Collection[str] = (),
 ) -> Page[schemas.AuditEvent]:
-    """A page of events that the subject may see, newest first. Events of no project are for administrators."""
+    """A page of events that the subject may see, newest first. Events of no project are for administrators.
+
+    blind_cases: cases that the subject still judges blind; of these, others' events are left out.
+    """
     query = select(AuditEvent)
+    if blind_cases:
+        foreign = AuditEvent.case_id.in_(blind_cases) & (AuditEvent.actor != subject.name)
+        query = query.where(AuditEvent.case_id.is_(None) | ~foreign)
     if not subject.is_administrator:
         query = query.where(AuditEvent.project_id.in_(readable_projects(subject)))
     if project_id is not None:

@@ -25,7 +25,7 @@ def once(
     subject: Subject,
     key: str | None,
     operation: str,
-    body: BaseModel,
+    body: BaseModel | None,
     kind: type[Answer],
     act: Callable[[], Answer],
 ) -> Answer:
@@ -36,7 +36,8 @@ def once(
     """
     if key is None:
         return act()
-    digest = hashlib.sha256(f"{operation}\n{body.model_dump_json()}".encode()).hexdigest()
+    content = "" if body is None else body.model_dump_json()
+    digest = hashlib.sha256(f"{operation}\n{content}".encode()).hexdigest()
     kept = session.get(KeptAnswer, (subject.user_id, key))
     if kept is not None and kept.at > now() - KEEP:
         if kept.request_digest != digest:

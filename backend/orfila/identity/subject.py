@@ -8,6 +8,14 @@ from orfila.identity.schemas import Scope
 
 
 @dataclass(frozen=True)
+class Origin:
+    """Where a sign-in came from, to tell one's sessions apart."""
+
+    address: str | None
+    browser: str | None
+
+
+@dataclass(frozen=True)
 class Subject:
     """A signed-in person, or a token that acts for one."""
 

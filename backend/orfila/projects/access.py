@@ -1,11 +1,11 @@
 """Who may do what in a project: the one place that decides it.
 
-| role     | read | review (verdicts) | write |
-|----------|------|-------------------|-------|
-| owner    | yes  | yes               | yes   |
-| analyst  | yes  | yes               | yes   |
-| reviewer | yes  | yes               | no    |
-| viewer   | yes  | no                | no    |
+| role     | read | review (verdicts) | write | manage (members) |
+|----------|------|-------------------|-------|------------------|
+| owner    | yes  | yes               | yes   | yes              |
+| analyst  | yes  | yes               | yes   | no               |
+| reviewer | yes  | yes               | no    | no               |
+| viewer   | yes  | no                | no    | no               |
 
 Administrators may do everything. Others are told that a foreign project does not exist.
 """
@@ -21,12 +21,12 @@ from orfila.errors import Forbidden, NotFound
 from orfila.identity.subject import Subject
 from orfila.projects.models import Membership, Project
 
-Permission = Literal["read", "review", "write"]
-ROLES = ("owner", "analyst", "reviewer", "viewer")
+Permission = Literal["read", "review", "write", "manage"]
 _ALLOWED: dict[Permission, frozenset[str]] = {
     "read": frozenset({"owner", "analyst", "reviewer", "viewer"}),
     "review": frozenset({"owner", "analyst", "reviewer"}),
     "write": frozenset({"owner", "analyst"}),
+    "manage": frozenset({"owner"}),
 }
 
 
@@ -37,6 +37,18 @@ def readable_projects(subject: Subject) -> Select[str]:
     return select(Membership.project_id).where(Membership.user_id == subject.user_id)
 
 
+def role_of(session: Session, user_id: str, project_id: str) -> str | None:
+    """A person's role in a project; None for somebody who does not belong to it."""
+    return session.scalar(
+        select(Membership.role).where(Membership.project_id == project_id, Membership.user_id == user_id)
+    )
+
+
+def allows(session: Session, subject: Subject, project_id: str, permission: Permission) -> bool:
+    """Whether the subject may do this in a project."""
+    return subject.is_administrator or role_of(session, subject.user_id, project_id) in _ALLOWED[permission]
+
+
 def require(session: Session, subject: Subject, project_id: str, permission: Permission) -> Project:
     """The project, if the subject may do this in it. Raises NotFound, or Forbidden for a member without the right."""
     project = session.get(Project, project_id)
@@ -44,9 +56,7 @@ def require(session: Session, subject: Subject, project_id: str, permission: Per
         raise NotFound("There is no such project.")
     if subject.is_administrator:
         return project
-    role = session.scalar(
-        select(Membership.role).where(Membership.project_id == project_id, Membership.user_id == subject.user_id)
-    )
+    role = role_of(session, subject.user_id, project_id)
     if role is None:
         raise NotFound("There is no such project.")
     if role not in _ALLOWED[permission]:

@@ -5,6 +5,7 @@ from fastapi import APIRouter
 from orfila.idempotency.service import once
 from orfila.jobs import schemas as job_schemas
 from orfila.review import learning, schemas, service
+from orfila.rounds import service as rounds
 from orfila.web.dependencies import IdempotencyKey, SessionDep, StoreDep, SubjectDep
 
 router = APIRouter(prefix="/api/v1", tags=["review"])
@@ -12,8 +13,8 @@ router = APIRouter(prefix="/api/v1", tags=["review"])
 
 @router.get("/cases/{case_id}/verdicts")
 def list_verdicts(case_id: str, session: SessionDep, subject: SubjectDep) -> list[schemas.Verdict]:
-    """Every reviewer's current verdicts."""
-    return service.list_verdicts(session, subject, case_id)
+    """Every reviewer's current verdicts; one's own only, while one has images left to judge blind."""
+    return service.list_verdicts(session, subject, case_id, own=rounds.is_blind(session, subject, case_id))
 
 
 @router.post("/cases/{case_id}/verdicts")
@@ -29,6 +30,36 @@ def post_verdicts(
     return once(
         session, subject, idempotency_key, f"post_verdicts/{case_id}", body, schemas.VerdictsPosted,
         lambda: service.post(session, subject, store, case_id, body),
+    )  # fmt: skip
+
+
+@router.post("/cases/{case_id}/verdicts/undo")
+def undo_verdicts(
+    case_id: str,
+    session: SessionDep,
+    subject: SubjectDep,
+    store: StoreDep,
+    idempotency_key: IdempotencyKey = None,
+) -> schemas.VerdictsRestored:
+    """Take back what one gave last in one request, however many verdicts that were."""
+    return once(
+        session, subject, idempotency_key, f"undo_verdicts/{case_id}", None, schemas.VerdictsRestored,
+        lambda: service.restore(session, subject, store, case_id),
+    )  # fmt: skip
+
+
+@router.post("/cases/{case_id}/verdicts/redo")
+def redo_verdicts(
+    case_id: str,
+    session: SessionDep,
+    subject: SubjectDep,
+    store: StoreDep,
+    idempotency_key: IdempotencyKey = None,
+) -> schemas.VerdictsRestored:
+    """Give again what was taken back last; not after a new verdict."""
+    return once(
+        session, subject, idempotency_key, f"redo_verdicts/{case_id}", None, schemas.VerdictsRestored,
+        lambda: service.restore(session, subject, store, case_id, redo=True),
     )  # fmt: skip
 
 

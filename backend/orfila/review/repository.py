@@ -4,27 +4,31 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, cast
 
-from sqlalchemy import func, insert, select, update
+from sqlalchemy import delete, func, insert, select, update
 from sqlalchemy.orm import Session
 
 from orfila.db import now
 from orfila.identity.models import User
-from orfila.review.models import Verdict
+from orfila.review.models import Resolution, Verdict, VerdictBatch
 from orfila.review.schemas import VerdictItem, VerdictValue
 
+KEPT_BATCHES = 200
+"""Of each reviewer on each case, for undo."""
 _BLOCK = 500
 
 
-def current(session: Session, case_id: str) -> Sequence[tuple[Verdict, str]]:
-    """Every reviewer's current verdicts with the reviewer's name, by image."""
+def current(session: Session, case_id: str, reviewer_id: str | None = None) -> Sequence[tuple[Verdict, str]]:
+    """Every reviewer's current verdicts with the reviewer's name, by image; or those of one reviewer."""
     query = (
         select(Verdict, User.name)
         .join(User, User.id == Verdict.reviewer_id)
         .where(Verdict.case_id == case_id, Verdict.current, Verdict.verdict.is_not(None))
         .order_by(Verdict.image_index, User.name)
     )
+    if reviewer_id is not None:
+        query = query.where(Verdict.reviewer_id == reviewer_id)
     return [(v, name) for v, name in session.execute(query)]
 
 
@@ -64,14 +68,47 @@ def add(session: Session, case_id: str, reviewer_id: str, items: Sequence[Verdic
 
 
 def effective(session: Session, case_id: str) -> dict[int, VerdictValue]:
-    """What the team says of each judged image: the majority of poison and clean; unsure where they are equal."""
+    """What the team says of each judged image: the final word where an adjudicator has spoken, else the majority of
+    poison and clean; unsure where they are equal.
+    """
     votes: dict[int, Counter[str]] = {}
     query = select(Verdict.image_index, Verdict.verdict).where(
         Verdict.case_id == case_id, Verdict.current, Verdict.verdict.is_not(None)
     )
     for index, verdict in session.execute(query):
         votes.setdefault(index, Counter())[verdict or ""] += 1
-    return {index: _majority(count) for index, count in votes.items()}
+    spoken = select(Resolution.image_index, Resolution.verdict).where(Resolution.case_id == case_id)
+    final: dict[int, VerdictValue] = {index: cast(VerdictValue, verdict) for index, verdict in session.execute(spoken)}
+    return {index: final.get(index) or _majority(count) for index, count in votes.items()}
+
+
+def add_batch(
+    session: Session, case_id: str, reviewer_id: str, given: Sequence[VerdictItem], previous: Sequence[VerdictItem]
+) -> None:
+    """Remember verdicts given at once; what had been undone cannot be redone any more."""
+    session.execute(
+        delete(VerdictBatch).where(
+            VerdictBatch.case_id == case_id, VerdictBatch.reviewer_id == reviewer_id, VerdictBatch.undone
+        )
+    )
+    rows = [[[i.index, i.verdict, i.reason] for i in items] for items in (given, previous)]
+    session.add(VerdictBatch(case_id=case_id, reviewer_id=reviewer_id, given=rows[0], previous=rows[1]))
+    session.flush()
+    old = (
+        select(VerdictBatch.id)
+        .where(VerdictBatch.case_id == case_id, VerdictBatch.reviewer_id == reviewer_id)
+        .order_by(VerdictBatch.id.desc())
+        .offset(KEPT_BATCHES)
+    )
+    session.execute(delete(VerdictBatch).where(VerdictBatch.id.in_(list(session.scalars(old)))))
+
+
+def next_batch(session: Session, case_id: str, reviewer_id: str, *, redo: bool) -> VerdictBatch | None:
+    """What an undo takes back (the last batch that is not undone), or a redo gives again (the first that is)."""
+    query = select(VerdictBatch).where(
+        VerdictBatch.case_id == case_id, VerdictBatch.reviewer_id == reviewer_id, VerdictBatch.undone.is_(redo)
+    )
+    return session.scalar(query.order_by(VerdictBatch.id if redo else VerdictBatch.id.desc()).limit(1))
 
 
 def n_judged(session: Session, case_id: str) -> int:

@@ -42,6 +42,12 @@ class VerdictsPosted(Response):
     previous: list[VerdictItem] = Field(description="Post these to undo.")
 
 
+class VerdictsRestored(Response):
+    """What an undo or redo has changed: one's own verdicts as they are now."""
+
+    items: list[VerdictItem]
+
+
 class ReviewProgress(Response):
     """How far the review is, and what it says of the flagged set."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 from sqlalchemy.orm import Session
@@ -10,7 +11,7 @@ from sqlalchemy.orm import Session
 from orfila.audit.service import record
 from orfila.cases import findings
 from orfila.cases import service as cases
-from orfila.errors import Unprocessable
+from orfila.errors import Conflict, Unprocessable
 from orfila.events import publish
 from orfila.identity.subject import Subject
 from orfila.review import agreement, estimates, learning, repository, schemas
@@ -20,12 +21,12 @@ AUDITED_INDICES = 200
 """An audit event names at most this many images; the rows themselves are kept in any case."""
 
 
-def list_verdicts(session: Session, subject: Subject, case_id: str) -> list[schemas.Verdict]:
-    """Everybody's current verdicts."""
+def list_verdicts(session: Session, subject: Subject, case_id: str, *, own: bool = False) -> list[schemas.Verdict]:
+    """Everybody's current verdicts, or one's own."""
     cases.find(session, subject, case_id)
     return [
         schemas.Verdict(index=v.image_index, verdict=v.verdict, reason=v.reason, reviewer=name, at=v.at)
-        for v, name in repository.current(session, case_id)
+        for v, name in repository.current(session, case_id, subject.user_id if own else None)
     ]
 
 
@@ -33,10 +34,39 @@ def post(
     session: Session, subject: Subject, store: BlobStore, case_id: str, body: schemas.VerdictsPost
 ) -> schemas.VerdictsPosted:
     """Record verdicts of the subject. The answer holds what is needed to undo them."""
+    found = _post(session, subject, store, case_id, body.items)
+    if found.changed:
+        said = {item.index: item for item in body.items}
+        given = [said[before.index] for before in found.previous]
+        repository.add_batch(session, case_id, subject.user_id, given, found.previous)
+    return found
+
+
+def restore(
+    session: Session, subject: Subject, store: BlobStore, case_id: str, *, redo: bool = False
+) -> schemas.VerdictsRestored:
+    """Take back what the subject gave last, as a whole, or give again what was taken back.
+
+    Raises Conflict where there is nothing of that kind.
+    """
+    cases.find(session, subject, case_id, "review")
+    batch = repository.next_batch(session, case_id, subject.user_id, redo=redo)
+    if batch is None:
+        raise Conflict(f"There is nothing to {'redo' if redo else 'undo'}.", code="nothing_to_restore")
+    rows = batch.given if redo else batch.previous
+    items = [schemas.VerdictItem(index=index, verdict=verdict, reason=reason) for index, verdict, reason in rows]
+    _post(session, subject, store, case_id, items)
+    batch.undone = not redo
+    return schemas.VerdictsRestored(items=items)
+
+
+def _post(
+    session: Session, subject: Subject, store: BlobStore, case_id: str, given: Sequence[schemas.VerdictItem]
+) -> schemas.VerdictsPosted:
     case = cases.find(session, subject, case_id, "review")
     cases.require_open(case)
     n_train = len(findings.scores(store, case))
-    items = {item.index: item for item in body.items}  # the last one on an image counts
+    items = {item.index: item for item in given}  # the last one on an image counts
     beyond = next((i for i in items if i >= n_train), None)
     if beyond is not None:
         raise Unprocessable(f"There is no training image {beyond}; the case has the images 0 to {n_train - 1:,}.")

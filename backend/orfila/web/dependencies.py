@@ -12,7 +12,7 @@ from sqlalchemy.orm import Session
 from orfila.db import Database
 from orfila.errors import Forbidden, Unauthenticated
 from orfila.identity import service as identity
-from orfila.identity.subject import Subject
+from orfila.identity.subject import Origin, Subject
 from orfila.settings import Settings
 from orfila.storage import BlobStore
 from orfila.web.limits import Limits
@@ -81,13 +81,13 @@ def subject_of(request: Request, database: DatabaseDep, settings: SettingsDep) -
         bearer = match[1]
     with database.reading() as session:
         subject = identity.authenticate(session, request.cookies.get(cookie_name(settings)), bearer)
-        note = subject is not None and subject.via == "token" and identity.needs_note(session, subject.credential_id)
+        note = subject is not None and identity.needs_note(session, subject)
     if subject is None:
         what = "This token is unknown, expired or revoked" if bearer else "You are not signed in"
         raise Unauthenticated(f"{what}; open a sign-in link (`orfila user link`) or send a token.")
     if note:
         with database.transaction() as session:
-            identity.note_use(session, subject.credential_id)
+            identity.note_use(session, subject)
     needed = "read" if request.method in SAFE_METHODS else "write"
     if needed not in subject.scopes and "admin" not in subject.scopes:
         raise Forbidden(f"This token lacks the scope '{needed}'.", code="scope_missing")
@@ -95,6 +95,15 @@ def subject_of(request: Request, database: DatabaseDep, settings: SettingsDep) -
 
 
 SubjectDep = Annotated[Subject, Depends(subject_of)]
+
+
+def origin_of(request: Request) -> Origin:
+    """Where a request comes from."""
+    browser = request.headers.get("user-agent")
+    return Origin(request.client.host[:45] if request.client else None, browser[:200] if browser else None)
+
+
+OriginDep = Annotated[Origin, Depends(origin_of)]
 
 Limit = Annotated[int, Query(ge=1, le=500)]
 Cursor = Annotated[str | None, Query(max_length=512)]

@@ -43,5 +43,7 @@ class Limits:
 
     sign_ins: RateLimit = field(default_factory=lambda: RateLimit(10, 60))
     """For each address."""
+    passwords: RateLimit = field(default_factory=lambda: RateLimit(10, 300))
+    """For each name that a password is tried for."""
     tokens: RateLimit = field(default_factory=lambda: RateLimit(30, 60))
     """For each user."""

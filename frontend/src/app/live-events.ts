@@ -19,6 +19,7 @@ const topics = [
   'model',
   'case',
   'verdicts',
+  'round',
   'remedy',
   'drill',
   'sweep',
@@ -68,6 +69,9 @@ export function applyEvent(queries: QueryClient, topic: Topic, data: EventData):
       stale('case', caseId, 'review')
       stale('case', caseId, 'agreement')
       stale('case', caseId, 'comparisons')
+      stale('case', caseId, 'rounds')
+      stale('case', caseId, 'resolutions')
+      stale('round')
       break
     }
     case 'remedy':

@@ -23,7 +23,7 @@ const root = createRootRouteWithContext<{ queries: QueryClient }>()({
 const signin = createRoute({
   getParentRoute: () => root,
   path: '/signin',
-  validateSearch: (raw) => compact({ code: text(raw, 'code'), next: text(raw, 'next') }),
+  validateSearch: (raw) => compact({ code: text(raw, 'code'), next: text(raw, 'next'), problem: text(raw, 'problem') }),
   component: lazyRouteComponent(() => import('@/features/session/sign-in'), 'SignInScreen'),
 })
 
@@ -178,6 +178,12 @@ const review = createRoute({
   path: '/review',
   component: lazyRouteComponent(() => import('@/features/review/review'), 'ReviewScreen'),
 })
+const judge = createRoute({
+  getParentRoute: () => caseRoot,
+  path: '/rounds/$roundId',
+  validateSearch: (raw) => compact({ queue: oneOf(['mine', 'conflicts'])(raw, 'queue') }),
+  component: lazyRouteComponent(() => import('@/features/review/judge'), 'JudgeScreen'),
+})
 const repair = createRoute({
   getParentRoute: () => caseRoot,
   path: '/repair',
@@ -210,6 +216,21 @@ const settings = createRoute({
   path: '/settings/tokens',
   component: lazyRouteComponent(() => import('@/features/settings/tokens'), 'TokensScreen'),
 })
+const profile = createRoute({
+  getParentRoute: () => app,
+  path: '/settings/profile',
+  component: lazyRouteComponent(() => import('@/features/settings/profile'), 'ProfileScreen'),
+})
+const people = createRoute({
+  getParentRoute: () => app,
+  path: '/settings/people',
+  component: lazyRouteComponent(() => import('@/features/settings/people'), 'PeopleScreen'),
+})
+const members = createRoute({
+  getParentRoute: () => app,
+  path: '/p/$projectId/members',
+  component: lazyRouteComponent(() => import('@/features/members/members'), 'MembersScreen'),
+})
 const audit = createRoute({
   getParentRoute: () => app,
   path: '/settings/audit',
@@ -232,10 +253,13 @@ const tree = root.addChildren([
     drill,
     sweeps,
     sweep,
-    caseRoot.addChildren([caseOverview, evidence, compare, review, repair, verify, activity]),
+    caseRoot.addChildren([caseOverview, evidence, compare, review, judge, repair, verify, activity]),
     jobs,
     job,
+    members,
+    profile,
     settings,
+    people,
     audit,
   ]),
 ])

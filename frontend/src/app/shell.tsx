@@ -12,6 +12,7 @@ import {
   JobIcon,
   ModelIcon,
   MoonIcon,
+  PeopleIcon,
   SettingsIcon,
   SignOutIcon,
   SunIcon,
@@ -107,13 +108,16 @@ function Navigation() {
           <Link to="/p/$projectId/sweeps" params={params} className="nav-link">
             <SweepIcon /> Sweeps <span className="nav-count">{project.n_sweeps || ''}</span>
           </Link>
+          <Link to="/p/$projectId/members" params={params} className="nav-link">
+            <PeopleIcon /> Members
+          </Link>
         </>
       )}
       <div className="nav-section">Workspace</div>
       <Link to="/jobs" className="nav-link">
         <JobIcon /> Jobs <span className="nav-count">{active > 0 ? `${active} running` : ''}</span>
       </Link>
-      <Link to="/settings/tokens" className="nav-link">
+      <Link to="/settings/profile" className="nav-link">
         <SettingsIcon /> Settings
       </Link>
       <Group gap={4} mt="auto" px={8} pt={12} wrap="nowrap">

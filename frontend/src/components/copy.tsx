@@ -1,5 +1,5 @@
 // Copying: digests, the address of a view, the same question as a curl command.
-import { ActionIcon, CopyButton, Menu, Tooltip, UnstyledButton } from '@mantine/core'
+import { ActionIcon, Button, CopyButton, Group, Menu, Tooltip, UnstyledButton } from '@mantine/core'
 import { notifications } from '@mantine/notifications'
 import { shortDigest } from '@/lib/format'
 import { LinkIcon } from './icons'
@@ -23,6 +23,24 @@ function copyText(text: string, what: string) {
   navigator.clipboard.writeText(text).then(
     () => notifications.show({ message: `${what} copied` }),
     () => notifications.show({ message: `The browser did not allow copying: ${text}`, color: 'red' }),
+  )
+}
+
+/** A line that has to be handed on, and a button that copies it. */
+export function CopyLine({ text }: { text: string }) {
+  return (
+    <Group gap={12} wrap="nowrap">
+      <code className="mono" style={{ overflowWrap: 'anywhere' }}>
+        {text}
+      </code>
+      <CopyButton value={text}>
+        {({ copied, copy }) => (
+          <Button size="xs" variant="default" onClick={copy} style={{ flexShrink: 0 }}>
+            {copied ? 'Copied' : 'Copy'}
+          </Button>
+        )}
+      </CopyButton>
+    </Group>
   )
 }
 

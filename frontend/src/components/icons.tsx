@@ -54,6 +54,11 @@ export const JobIcon = () => (
     <path d="M8 14A6 6 0 1 0 8 2a6 6 0 0 0 0 12zM8 5v3l2 2" />
   </Icon>
 )
+export const PeopleIcon = () => (
+  <Icon>
+    <path d="M6 7.5a2.5 2.5 0 1 0 0-5 2.5 2.5 0 0 0 0 5zM1.5 13.5c0-2.5 2-4 4.5-4s4.5 1.5 4.5 4M10.5 2.8a2.5 2.5 0 0 1 0 4.4M12 9.8c1.5.5 2.5 1.8 2.5 3.7" />
+  </Icon>
+)
 export const SettingsIcon = () => (
   <Icon>
     <path d="M2 4.5h7M12 4.5h2M2 11.5h2M7 11.5h7M9 3v3h3V3zM4 10v3h3v-3z" />

@@ -19,7 +19,9 @@ import {
   getModel,
   getRemedy,
   getRemedyFigure,
+  getQueue,
   getReviewProgress,
+  getRound,
   getSweep,
   getSweepFigure,
   getUpload,
@@ -33,19 +35,26 @@ import {
   listDetectors,
   listDrills,
   listJobs,
+  listMembers,
   listModels,
   listPredictions,
   listProjects,
   listRemedies,
+  listResolutions,
+  listRounds,
+  listSessions,
   listSweepFlagged,
   listSweeps,
   listTokens,
   listUploads,
+  listUsers,
   listVerdicts,
   listWorkers,
   predictionColumns,
   previewRemoval,
+  type QueueKind,
   scoreColumns,
+  signInWays,
   uploadStorage,
 } from '@/client'
 import { body } from './api'
@@ -64,6 +73,31 @@ const immutable = { staleTime: Number.POSITIVE_INFINITY } as const
 
 export const q = {
   session: () => queryOptions({ queryKey: ['session'], queryFn: () => body(currentSession()), retry: false }),
+  signInWays: () => queryOptions({ queryKey: ['sign-in'], queryFn: () => body(signInWays()), ...immutable }),
+  sessions: () => queryOptions({ queryKey: ['sessions'], queryFn: () => body(listSessions()) }),
+  users: () => queryOptions({ queryKey: ['users'], queryFn: () => body(listUsers()), retry: false }),
+  rounds: (caseId: string) =>
+    queryOptions({
+      queryKey: ['case', caseId, 'rounds'],
+      queryFn: () => body(listRounds({ path: { case_id: caseId } })),
+    }),
+  round: (id: string) =>
+    queryOptions({ queryKey: ['round', id], queryFn: () => body(getRound({ path: { round_id: id } })) }),
+  roundQueue: (id: string, kind: QueueKind) =>
+    queryOptions({
+      queryKey: ['round-queue', id, kind],
+      queryFn: () => body(getQueue({ path: { round_id: id }, query: { kind } })),
+    }),
+  resolutions: (caseId: string) =>
+    queryOptions({
+      queryKey: ['case', caseId, 'resolutions'],
+      queryFn: () => body(listResolutions({ path: { case_id: caseId } })),
+    }),
+  members: (projectId: string) =>
+    queryOptions({
+      queryKey: ['members', projectId],
+      queryFn: () => body(listMembers({ path: { project_id: projectId } })),
+    }),
   projects: () => queryOptions({ queryKey: ['projects'], queryFn: () => body(listProjects()) }),
   datasets: (projectId: string) =>
     queryOptions({

@@ -6,8 +6,10 @@ import { EstimateValue } from '@/components/derived'
 import { VerdictChip } from '@/components/marks'
 import { Stat } from '@/components/page'
 import { Empty, Loaded } from '@/components/states'
+import { toProblem } from '@/lib/api'
 import { ago, count, percent } from '@/lib/format'
 import { q } from '@/lib/queries'
+import { Rounds } from './rounds'
 
 export function ReviewScreen() {
   const { caseId } = useParams({ from: '/app/c/$caseId' })
@@ -21,8 +23,12 @@ export function ReviewScreen() {
       </section>
     )
   }
+  if (review.error && toProblem(review.error).code === 'blind') {
+    return <Rounds item={item} />
+  }
   return (
     <Stack gap={16}>
+      <Rounds item={item} />
       <section className="panel">
         <h2>Review of the flagged images</h2>
         <Loaded query={review}>
