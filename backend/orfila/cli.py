@@ -175,6 +175,61 @@ def user_add(
     typer.echo(f"added {name}")
 
 
+@user.command("list")
+def user_list() -> None:
+    """Print everybody: name, rights, whether they can sign in, and their role in each project."""
+    from orfila.db import Database
+    from orfila.identity.people import list_accounts
+    from orfila.identity.service import local_subject
+    from orfila.projects.service import roles_of
+
+    with Database(get_settings().resolved_database_url).transaction() as session:
+        for account in list_accounts(session, local_subject(session)):
+            rights = ["administrator"] if account.is_administrator else []
+            rights += [f"{role} of {project}" for project, role in roles_of(session, account.id)]
+            state = "disabled" if account.disabled else "password" if account.has_password else "link only"
+            typer.echo(f"{account.name}\t{state}\t{', '.join(rights) or 'no project'}")
+
+
+@user.command("disable")
+def user_disable(name: Annotated[str, typer.Argument(help="Whose account.")]) -> None:
+    """Sign a person out everywhere and let nothing of theirs in, until it is enabled again."""
+    _change_user(name, disabled=True)
+
+
+@user.command("enable")
+def user_enable(name: Annotated[str, typer.Argument(help="Whose account.")]) -> None:
+    """Let a disabled person in again."""
+    _change_user(name, disabled=False)
+
+
+@user.command("role")
+def user_role(
+    name: Annotated[str, typer.Argument(help="Whose.")],
+    project: Annotated[str, typer.Argument(help="Id of the project.")],
+    role: Annotated[str, typer.Argument(help="owner, analyst, reviewer or viewer.")],
+) -> None:
+    """Let a person into a project, or give them another role in it."""
+    from orfila.db import Database
+    from orfila.identity.service import local_subject, named
+    from orfila.projects.service import add_member
+
+    with Database(get_settings().resolved_database_url).transaction() as session:
+        add_member(session, project, named(session, name).id, role, local_subject(session).name)
+    typer.echo(f"{name} is {role}")
+
+
+def _change_user(name: str, *, disabled: bool) -> None:
+    from orfila.db import Database
+    from orfila.identity.people import change
+    from orfila.identity.schemas import UserChange
+    from orfila.identity.service import local_subject, named
+
+    with Database(get_settings().resolved_database_url).transaction() as session:
+        change(session, local_subject(session), named(session, name).id, UserChange(disabled=disabled))
+    typer.echo(f"{name} is {'disabled' if disabled else 'enabled'}")
+
+
 @user.command("token")
 def user_token(
     name: Annotated[str, typer.Option(help="What the token is for.")] = "command line",

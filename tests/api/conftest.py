@@ -29,7 +29,7 @@ from orfila.app import create_app
 from orfila.identity.service import create_user, issue_code, sign_in_link
 from orfila.jobs import leases, lifecycle
 from orfila.jobs.contracts import Contract
-from orfila.jobs.models import Job
+from orfila.jobs.models import Job, Shard
 from orfila.migrations import migrate
 from orfila.projects.service import add_member
 from orfila.settings import Settings
@@ -144,7 +144,9 @@ class Site:
         return str(answer.json()["id"])
 
     def finish(self, job_id: str, result: Contract) -> None:
-        """Run a job's shards as a worker that has this result; earlier stages are given it as well."""
+        """Run a job's shards as a worker that has this result; earlier stages are given it as well, with one part each
+        for the stage that they split.
+        """
         while True:
             with self.database.transaction() as session:
                 if session.get_one(Job, job_id).state == "succeeded":
@@ -152,7 +154,9 @@ class Site:
                 claim = leases.claim(session, ["ingest", "cpu", "gpu", "interactive"], "test", 60)
                 assert claim is not None
                 assert claim.job_id == job_id
-                lifecycle.finish(session, self.store, claim, result.model_dump(mode="json"))
+                last = max(shard.stage for shard in session.query(Shard).filter_by(job_id=job_id))
+                parts: dict[str, Any] = {} if session.get_one(Shard, claim.shard_id).stage == last else {"split": [{}]}
+                lifecycle.finish(session, self.store, claim, result.model_dump(mode="json") | parts)
 
     def fail(self, job_id: str, sentence: str) -> None:
         """Run a job's first shard as a worker that cannot do it."""

@@ -136,7 +136,7 @@ def test_somebody_can_always_administer(site):
     other = site.post("/users", {"name": "Zoe", "is_administrator": True})["user"]
     assert other["is_administrator"]
     assert site.client.patch(f"/api/v1/users/{me}", json={"is_administrator": False}).status_code == 200
-    assert site.get("/users", 403)["code"] == "forbidden"
+    assert site.get("/users", 403)["code"] == "administrators_only"
 
 
 def test_accounts_are_for_administrators(site, ada):

@@ -37,6 +37,11 @@ def test_a_round_over_the_flagged_holds_each_of_them_and_unseen_controls():
     assert {i for i, s in found.items() if s != "control"} == set(range(40))
     controls = [i for i, s in found.items() if s == "control"]
     assert all(60 <= i < 300 for i in controls), "suspects of the same class with a low posterior"
+    posterior[60:180] = 0.05
+    found = images_of(body(n_controls=50), posterior, flagged, suspect, np.random.default_rng(0))
+    assert all(180 <= i < 300 for i, s in found.items() if s == "control"), "the less suspicious half"
+    none = images_of(body(), posterior, flagged, flagged, np.random.default_rng(0))
+    assert "control" not in none.values()
 
 
 def test_a_sample_is_stratified():
@@ -149,7 +154,7 @@ def test_who_judges_blind_sees_nothing_that_tells(site, team):
         for path in site.app.openapi()["paths"]
         if path.startswith("/api/v1/cases/{case_id}/") and "get" in site.app.openapi()["paths"][path]
     ]
-    shown = {"/rounds", "/verdicts", "/affected/{number}.png", "/queries/{number}/{query}.png"}
+    shown = {"/rounds", "/verdicts", "/affected/{number}.png", "/queries/{query}.png"}
     refused = 0
     for path in hidden:
         filled = path.replace("{case_id}", case["id"]).replace("{index}", "0").replace("{name}", "mean")

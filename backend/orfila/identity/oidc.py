@@ -174,7 +174,9 @@ def _metadata(client: OAuth2Client, settings: Settings) -> dict[str, Any]:
     """The provider's own description. It must be that of the issuer that was asked for."""
     issuer = settings.oidc_issuer or ""
     try:
-        answer = client.request("GET", get_well_known_url(issuer, external=True), withhold_token=True).raise_for_status()
+        answer = client.request(
+            "GET", get_well_known_url(issuer, external=True), withhold_token=True
+        ).raise_for_status()
         metadata: dict[str, Any] = answer.json()
         if metadata["issuer"].rstrip("/") != issuer.rstrip("/"):
             raise ValueError("another issuer")

@@ -75,7 +75,7 @@ def _find(session: Session, subject: Subject, user_id: str) -> User:
 
 def _require_administrator(subject: Subject) -> None:
     if not subject.is_administrator:
-        raise Forbidden("Only administrators manage accounts.")
+        raise Forbidden("Only administrators manage accounts.", code="administrators_only")
 
 
 def _described(session: Session, user: User) -> schemas.Account:

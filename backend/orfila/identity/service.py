@@ -48,6 +48,14 @@ def create_user(
     return user
 
 
+def named(session: Session, name: str) -> User:
+    """The user of that name. Raises NotFound."""
+    user = repository.user_named(session, name)
+    if user is None:
+        raise NotFound(f"There is no user '{name}'.")
+    return user
+
+
 def ensure_local_administrator(session: Session) -> User:
     """The administrator of this machine, made on the first call together with a first project."""
     user = repository.user_named(session, LOCAL_ADMINISTRATOR)
@@ -81,12 +89,7 @@ def issue_code(session: Session, user: User, actor: str = "system") -> str:
 
 def sign_in_link(session: Session, settings: Settings, name: str = LOCAL_ADMINISTRATOR) -> str:
     """A one-time link for a user. The code stands after '#', which browsers do not send, so no log can hold it."""
-    if name == LOCAL_ADMINISTRATOR:
-        user: User | None = ensure_local_administrator(session)
-    else:
-        user = repository.user_named(session, name)
-    if user is None:
-        raise NotFound(f"There is no user '{name}'.")
+    user = ensure_local_administrator(session) if name == LOCAL_ADMINISTRATOR else named(session, name)
     if user.disabled_at is not None:
         raise Unprocessable(f"'{name}' is disabled; enable the account first.")
     return link_of(settings, issue_code(session, user))

@@ -57,6 +57,13 @@ def add_member(session: Session, project_id: str, user_id: str, role: str, actor
         record(session, actor, "member.changed", "project", project_id, project_id, detail)
 
 
+def roles_of(session: Session, user_id: str) -> list[tuple[str, str]]:
+    """A person's projects, by name, and the role in each."""
+    query = select(Project.name, Membership.role).join(Membership, Membership.project_id == Project.id)
+    found = session.execute(query.where(Membership.user_id == user_id).order_by(Project.name))
+    return [(name, role) for name, role in found]
+
+
 def remove_member(session: Session, project_id: str, user_id: str, actor: str) -> None:
     """Take a person out of a project. What they judged stays."""
     membership = session.get_one(Membership, (project_id, user_id))

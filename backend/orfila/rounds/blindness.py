@@ -7,6 +7,7 @@ somebody has thought about it.
 from __future__ import annotations
 
 from fastapi import Request
+from sqlalchemy import select
 
 from orfila.comparisons.models import Comparison
 from orfila.db import Database
@@ -30,7 +31,7 @@ SHOWN = frozenset(
     }
 )
 """Routes of a case, by the name of their function."""
-_OWNED: dict[str, type[Remedy] | type[Comparison]] = {"remedy_id": Remedy, "comparison_id": Comparison}
+_OWNED = {"remedy_id": Remedy.id, "comparison_id": Comparison.id}
 
 
 def require_sight(request: Request, database: DatabaseDep, subject: SubjectDep) -> None:
@@ -47,8 +48,7 @@ def require_sight(request: Request, database: DatabaseDep, subject: SubjectDep) 
 def _is_hidden(database: Database, subject: SubjectDep, parameters: dict[str, str]) -> bool:
     with database.reading() as session:
         case_id = parameters.get("case_id")
-        for name, table in _OWNED.items():
+        for name, column in _OWNED.items():
             if name in parameters:
-                owned = session.get(table, parameters[name])
-                case_id = owned.case_id if owned is not None else None
+                case_id = session.scalar(select(column.class_.case_id).where(column == parameters[name]))
         return case_id is not None and service.is_blind(session, subject, case_id)

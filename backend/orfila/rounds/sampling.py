@@ -14,8 +14,6 @@ CERTAIN = 0.99
 """Posterior above which a flagged image counts as certain."""
 POSSIBLE = 0.1
 """Posterior above which a suspect that is not flagged is borderline."""
-INNOCENT = 0.01
-"""Posterior below which a suspect can be a clean control."""
 
 
 def images_of(
@@ -27,7 +25,8 @@ def images_of(
 ) -> dict[int, Stratum]:
     """The images of a round by `index`, and the stratum of each. posterior, flagged, suspect: [n].
 
-    There are fewer controls than asked for where fewer images are certainly clean.
+    Controls come from the half of the class that is the least suspicious; there are fewer than asked for where it is
+    smaller.
     """
     certain = np.flatnonzero(flagged & (posterior > CERTAIN))
     borderline = np.flatnonzero((flagged & (posterior <= CERTAIN)) | (~flagged & suspect & (posterior > POSSIBLE)))
@@ -36,7 +35,8 @@ def images_of(
         borderline = rng.permutation(borderline)[: body.n_borderline]
     else:
         borderline = borderline[flagged[borderline]]
-    innocent = np.flatnonzero(suspect & ~flagged & (posterior < INNOCENT))
+    left = suspect & ~flagged & (posterior <= POSSIBLE)
+    innocent = np.flatnonzero(left & (posterior <= np.median(posterior[left]))) if left.any() else np.empty(0, np.int64)
     controls = rng.permutation(innocent)[: body.n_controls]
     strata: tuple[tuple[NDArray[np.int64], Stratum], ...] = (
         (certain, "certain"),

@@ -27,7 +27,10 @@ class RoundCreate(Request):
         50, ge=0, le=10_000, description="Of a sample: other flagged images, and suspects with a posterior over .1."
     )
     n_controls: int = Field(
-        20, ge=0, le=1_000, description="Clean images of the same class, posterior under .01, mixed in unseen."
+        20,
+        ge=0,
+        le=1_000,
+        description="Images of the same class, from the half with the lowest posteriors, mixed in unseen.",
     )
     adjudicator: str | None = Field(None, description="Id of a member who decides conflicts.")
     due_at: AwareDatetime | None = None

@@ -180,7 +180,11 @@ def resolve(session: Session, subject: Subject, case_id: str, item: VerdictItem)
     if not may_adjudicate(session, subject, case, rounds):
         raise Forbidden("Only the adjudicator of a round, analysts and owners decide conflicts.")
     before = session.get(Resolution, (case_id, item.index))
-    detail: dict[str, object] = {"index": item.index, "verdict": item.verdict, "from": before.verdict if before else None}
+    detail: dict[str, object] = {
+        "index": item.index,
+        "verdict": item.verdict,
+        "from": before.verdict if before else None,
+    }
     if item.verdict is None:
         if before is not None:
             session.delete(before)

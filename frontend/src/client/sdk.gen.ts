@@ -2,7 +2,7 @@
 
 import type { Client, Options as Options2, TDataShape } from './client';
 import { client } from './client.gen';
-import type { AppendUploadData, AppendUploadErrors, AppendUploadResponses, CancelJobData, CancelJobErrors, CancelJobResponses, CheckAuditData, CheckAuditErrors, CheckAuditResponses, ConvertUploadData, ConvertUploadErrors, ConvertUploadResponses, CreateCaseData, CreateCaseErrors, CreateCaseResponses, CreateComparisonData, CreateComparisonErrors, CreateComparisonResponses, CreateDatasetData, CreateDatasetErrors, CreateDatasetResponses, CreateDrillData, CreateDrillErrors, CreateDrillResponses, CreateModelData, CreateModelErrors, CreateModelResponses, CreateProjectData, CreateProjectErrors, CreateProjectResponses, CreateRemedyData, CreateRemedyErrors, CreateRemedyResponses, CreateSweepData, CreateSweepErrors, CreateSweepResponses, CreateTokenData, CreateTokenErrors, CreateTokenResponses, CreateUploadData, CreateUploadErrors, CreateUploadResponses, CurrentSessionData, CurrentSessionErrors, CurrentSessionResponses, DatasetColumnsData, DatasetColumnsErrors, DatasetColumnsResponses, DeleteDatasetData, DeleteDatasetErrors, DeleteDatasetResponses, DeleteModelData, DeleteModelErrors, DeleteModelResponses, DeleteUploadData, DeleteUploadErrors, DeleteUploadResponses, DownloadArchiveData, DownloadArchiveErrors, DownloadArchiveResponses, DownloadComparisonData, DownloadComparisonErrors, DownloadComparisonResponses, DownloadFlaggedData, DownloadFlaggedErrors, DownloadFlaggedResponses, DownloadIndexListData, DownloadIndexListErrors, DownloadIndexListResponses, DownloadModelData, DownloadModelErrors, DownloadModelResponses, DownloadRemovedData, DownloadRemovedErrors, DownloadRemovedResponses, DownloadScoresData, DownloadScoresErrors, DownloadScoresResponses, EstimateCaseData, EstimateCaseErrors, EstimateCaseResponses, GetAffectedPixelsData, GetAffectedPixelsErrors, GetAffectedPixelsResponses, GetAgreementData, GetAgreementErrors, GetAgreementResponses, GetAtlasData, GetAtlasErrors, GetAtlasResponses, GetCaseData, GetCaseErrors, GetCaseResponses, GetComparisonData, GetComparisonErrors, GetComparisonResponses, GetConfusionData, GetConfusionErrors, GetConfusionResponses, GetDatasetData, GetDatasetErrors, GetDatasetResponses, GetDrillData, GetDrillErrors, GetDrillFigureData, GetDrillFigureErrors, GetDrillFigureResponses, GetDrillResponses, GetEvidenceData, GetEvidenceErrors, GetEvidenceResponses, GetFigureData, GetFigureErrors, GetFigureResponses, GetImageData, GetImageErrors, GetImageOriginalData, GetImageOriginalErrors, GetImageOriginalResponses, GetImagePixelsData, GetImagePixelsErrors, GetImagePixelsResponses, GetImageResponses, GetJobData, GetJobErrors, GetJobLogData, GetJobLogErrors, GetJobLogResponses, GetJobResponses, GetModelData, GetModelErrors, GetModelResponses, GetPortraitData, GetPortraitErrors, GetPortraitResponses, GetProjectData, GetProjectErrors, GetProjectResponses, GetQueryPixelsData, GetQueryPixelsErrors, GetQueryPixelsResponses, GetRemedyData, GetRemedyErrors, GetRemedyFigureData, GetRemedyFigureErrors, GetRemedyFigureResponses, GetRemedyResponses, GetReviewProgressData, GetReviewProgressErrors, GetReviewProgressResponses, GetSweepData, GetSweepErrors, GetSweepFigureData, GetSweepFigureErrors, GetSweepFigureResponses, GetSweepResponses, GetUploadData, GetUploadErrors, GetUploadResponses, GuessCardData, GuessCardErrors, GuessCardResponses, HealthData, HealthErrors, HealthResponses, ListArchitecturesData, ListArchitecturesErrors, ListArchitecturesResponses, ListAttacksData, ListAttacksErrors, ListAttacksResponses, ListAuditData, ListAuditErrors, ListAuditResponses, ListCasesData, ListCasesErrors, ListCasesResponses, ListComparisonsData, ListComparisonsErrors, ListComparisonsResponses, ListDatasetsData, ListDatasetsErrors, ListDatasetsResponses, ListDetectorsData, ListDetectorsErrors, ListDetectorsResponses, ListDrillsData, ListDrillsErrors, ListDrillsResponses, ListImagesData, ListImagesErrors, ListImagesResponses, ListJobsData, ListJobsErrors, ListJobsResponses, ListModelsData, ListModelsErrors, ListModelsResponses, ListPredictionsData, ListPredictionsErrors, ListPredictionsResponses, ListProjectsData, ListProjectsErrors, ListProjectsResponses, ListRemediesData, ListRemediesErrors, ListRemediesResponses, ListScoresData, ListScoresErrors, ListScoresResponses, ListSweepFlaggedData, ListSweepFlaggedErrors, ListSweepFlaggedResponses, ListSweepsData, ListSweepsErrors, ListSweepsResponses, ListTokensData, ListTokensErrors, ListTokensResponses, ListUploadsData, ListUploadsErrors, ListUploadsResponses, ListVerdictsData, ListVerdictsErrors, ListVerdictsResponses, ListWorkersData, ListWorkersErrors, ListWorkersResponses, MetricsData, MetricsErrors, MetricsResponses, PostVerdictsData, PostVerdictsErrors, PostVerdictsResponses, PredictionColumnsData, PredictionColumnsErrors, PredictionColumnsResponses, PreviewRemovalData, PreviewRemovalErrors, PreviewRemovalResponses, ReadyData, ReadyErrors, ReadyResponses, RefitCaseData, RefitCaseErrors, RefitCaseResponses, RetryJobData, RetryJobErrors, RetryJobResponses, RevokeTokenData, RevokeTokenErrors, RevokeTokenResponses, ScoreColumnsData, ScoreColumnsErrors, ScoreColumnsResponses, SignInData, SignInErrors, SignInResponses, SignOutData, SignOutErrors, SignOutResponses, StreamEventsData, StreamEventsErrors, StreamEventsResponses, TusCapabilitiesData, TusCapabilitiesErrors, TusCapabilitiesResponses, UpdateCaseData, UpdateCaseErrors, UpdateCaseResponses, UpdateDatasetData, UpdateDatasetErrors, UpdateDatasetResponses, UpdateModelData, UpdateModelErrors, UpdateModelResponses, UploadFileData, UploadFileErrors, UploadFileResponses, UploadOffsetData, UploadOffsetErrors, UploadOffsetResponses, UploadStorageData, UploadStorageErrors, UploadStorageResponses } from './types.gen';
+import type { AddMemberData, AddMemberErrors, AddMemberResponses, AppendUploadData, AppendUploadErrors, AppendUploadResponses, CancelJobData, CancelJobErrors, CancelJobResponses, ChangeMemberData, ChangeMemberErrors, ChangeMemberResponses, ChangeRoundData, ChangeRoundErrors, ChangeRoundResponses, ChangeUserData, ChangeUserErrors, ChangeUserResponses, CheckAuditData, CheckAuditErrors, CheckAuditResponses, ConvertUploadData, ConvertUploadErrors, ConvertUploadResponses, CreateCaseData, CreateCaseErrors, CreateCaseResponses, CreateComparisonData, CreateComparisonErrors, CreateComparisonResponses, CreateDatasetData, CreateDatasetErrors, CreateDatasetResponses, CreateDrillData, CreateDrillErrors, CreateDrillResponses, CreateModelData, CreateModelErrors, CreateModelResponses, CreateProjectData, CreateProjectErrors, CreateProjectResponses, CreateRemedyData, CreateRemedyErrors, CreateRemedyResponses, CreateRoundData, CreateRoundErrors, CreateRoundResponses, CreateSignInLinkData, CreateSignInLinkErrors, CreateSignInLinkResponses, CreateSweepData, CreateSweepErrors, CreateSweepResponses, CreateTokenData, CreateTokenErrors, CreateTokenResponses, CreateUploadData, CreateUploadErrors, CreateUploadResponses, CurrentSessionData, CurrentSessionErrors, CurrentSessionResponses, DatasetColumnsData, DatasetColumnsErrors, DatasetColumnsResponses, DeleteDatasetData, DeleteDatasetErrors, DeleteDatasetResponses, DeleteModelData, DeleteModelErrors, DeleteModelResponses, DeleteUploadData, DeleteUploadErrors, DeleteUploadResponses, DownloadArchiveData, DownloadArchiveErrors, DownloadArchiveResponses, DownloadComparisonData, DownloadComparisonErrors, DownloadComparisonResponses, DownloadFlaggedData, DownloadFlaggedErrors, DownloadFlaggedResponses, DownloadIndexListData, DownloadIndexListErrors, DownloadIndexListResponses, DownloadModelData, DownloadModelErrors, DownloadModelResponses, DownloadRemovedData, DownloadRemovedErrors, DownloadRemovedResponses, DownloadScoresData, DownloadScoresErrors, DownloadScoresResponses, EndOtherSessionsData, EndOtherSessionsErrors, EndOtherSessionsResponses, EndSessionData, EndSessionErrors, EndSessionResponses, EstimateCaseData, EstimateCaseErrors, EstimateCaseResponses, FinishOidcData, FinishOidcErrors, GetAffectedPixelsData, GetAffectedPixelsErrors, GetAffectedPixelsResponses, GetAgreementData, GetAgreementErrors, GetAgreementResponses, GetAtlasData, GetAtlasErrors, GetAtlasResponses, GetCaseData, GetCaseErrors, GetCaseResponses, GetComparisonData, GetComparisonErrors, GetComparisonResponses, GetConfusionData, GetConfusionErrors, GetConfusionResponses, GetDatasetData, GetDatasetErrors, GetDatasetResponses, GetDrillData, GetDrillErrors, GetDrillFigureData, GetDrillFigureErrors, GetDrillFigureResponses, GetDrillResponses, GetEvidenceData, GetEvidenceErrors, GetEvidenceResponses, GetFigureData, GetFigureErrors, GetFigureResponses, GetImageData, GetImageErrors, GetImageOriginalData, GetImageOriginalErrors, GetImageOriginalResponses, GetImagePixelsData, GetImagePixelsErrors, GetImagePixelsResponses, GetImageResponses, GetJobData, GetJobErrors, GetJobLogData, GetJobLogErrors, GetJobLogResponses, GetJobResponses, GetModelData, GetModelErrors, GetModelResponses, GetPortraitData, GetPortraitErrors, GetPortraitResponses, GetProjectData, GetProjectErrors, GetProjectResponses, GetQueryPixelsData, GetQueryPixelsErrors, GetQueryPixelsResponses, GetQueueData, GetQueueErrors, GetQueueResponses, GetRemedyData, GetRemedyErrors, GetRemedyFigureData, GetRemedyFigureErrors, GetRemedyFigureResponses, GetRemedyResponses, GetReviewProgressData, GetReviewProgressErrors, GetReviewProgressResponses, GetRoundData, GetRoundErrors, GetRoundResponses, GetSweepData, GetSweepErrors, GetSweepFigureData, GetSweepFigureErrors, GetSweepFigureResponses, GetSweepResponses, GetUploadData, GetUploadErrors, GetUploadResponses, GuessCardData, GuessCardErrors, GuessCardResponses, HealthData, HealthErrors, HealthResponses, InviteUserData, InviteUserErrors, InviteUserResponses, ListArchitecturesData, ListArchitecturesErrors, ListArchitecturesResponses, ListAttacksData, ListAttacksErrors, ListAttacksResponses, ListAuditData, ListAuditErrors, ListAuditResponses, ListCasesData, ListCasesErrors, ListCasesResponses, ListComparisonsData, ListComparisonsErrors, ListComparisonsResponses, ListDatasetsData, ListDatasetsErrors, ListDatasetsResponses, ListDetectorsData, ListDetectorsErrors, ListDetectorsResponses, ListDrillsData, ListDrillsErrors, ListDrillsResponses, ListImagesData, ListImagesErrors, ListImagesResponses, ListJobsData, ListJobsErrors, ListJobsResponses, ListMembersData, ListMembersErrors, ListMembersResponses, ListModelsData, ListModelsErrors, ListModelsResponses, ListPredictionsData, ListPredictionsErrors, ListPredictionsResponses, ListProjectsData, ListProjectsErrors, ListProjectsResponses, ListRemediesData, ListRemediesErrors, ListRemediesResponses, ListResolutionsData, ListResolutionsErrors, ListResolutionsResponses, ListRoundsData, ListRoundsErrors, ListRoundsResponses, ListScoresData, ListScoresErrors, ListScoresResponses, ListSessionsData, ListSessionsErrors, ListSessionsResponses, ListSweepFlaggedData, ListSweepFlaggedErrors, ListSweepFlaggedResponses, ListSweepsData, ListSweepsErrors, ListSweepsResponses, ListTokensData, ListTokensErrors, ListTokensResponses, ListUploadsData, ListUploadsErrors, ListUploadsResponses, ListUsersData, ListUsersErrors, ListUsersResponses, ListVerdictsData, ListVerdictsErrors, ListVerdictsResponses, ListWorkersData, ListWorkersErrors, ListWorkersResponses, MetricsData, MetricsErrors, MetricsResponses, PostVerdictsData, PostVerdictsErrors, PostVerdictsResponses, PredictionColumnsData, PredictionColumnsErrors, PredictionColumnsResponses, PreviewRemovalData, PreviewRemovalErrors, PreviewRemovalResponses, ReadyData, ReadyErrors, ReadyResponses, ReassignRoundData, ReassignRoundErrors, ReassignRoundResponses, RedoVerdictsData, RedoVerdictsErrors, RedoVerdictsResponses, RefitCaseData, RefitCaseErrors, RefitCaseResponses, RemoveMemberData, RemoveMemberErrors, RemoveMemberResponses, ResolveConflictData, ResolveConflictErrors, ResolveConflictResponses, RetryJobData, RetryJobErrors, RetryJobResponses, RevokeTokenData, RevokeTokenErrors, RevokeTokenResponses, ScoreColumnsData, ScoreColumnsErrors, ScoreColumnsResponses, SetPasswordData, SetPasswordErrors, SetPasswordResponses, SignInData, SignInErrors, SignInResponses, SignInWaysData, SignInWaysErrors, SignInWaysResponses, SignInWithPasswordData, SignInWithPasswordErrors, SignInWithPasswordResponses, SignOffRoundData, SignOffRoundErrors, SignOffRoundResponses, SignOutData, SignOutErrors, SignOutResponses, StartOidcData, StartOidcErrors, StreamEventsData, StreamEventsErrors, StreamEventsResponses, TusCapabilitiesData, TusCapabilitiesErrors, TusCapabilitiesResponses, UndoVerdictsData, UndoVerdictsErrors, UndoVerdictsResponses, UpdateCaseData, UpdateCaseErrors, UpdateCaseResponses, UpdateDatasetData, UpdateDatasetErrors, UpdateDatasetResponses, UpdateModelData, UpdateModelErrors, UpdateModelResponses, UploadFileData, UploadFileErrors, UploadFileResponses, UploadOffsetData, UploadOffsetErrors, UploadOffsetResponses, UploadStorageData, UploadStorageErrors, UploadStorageResponses } from './types.gen';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -33,6 +33,13 @@ export const health = <ThrowOnError extends boolean = true>(options?: Options<He
 export const ready = <ThrowOnError extends boolean = true>(options?: Options<ReadyData, ThrowOnError>) => (options?.client ?? client).get<ReadyResponses, ReadyErrors, ThrowOnError>({ url: '/ready', ...options });
 
 /**
+ * Sign In Ways
+ *
+ * How one may sign in here, beside a link and a password.
+ */
+export const signInWays = <ThrowOnError extends boolean = true>(options?: Options<SignInWaysData, ThrowOnError>) => (options?.client ?? client).get<SignInWaysResponses, SignInWaysErrors, ThrowOnError>({ url: '/api/v1/sign-in', ...options });
+
+/**
  * Sign Out
  *
  * End the session of this cookie; with a token, revoke it.
@@ -53,6 +60,69 @@ export const currentSession = <ThrowOnError extends boolean = true>(options?: Op
  */
 export const signIn = <ThrowOnError extends boolean = true>(options: Options<SignInData, ThrowOnError>) => (options.client ?? client).post<SignInResponses, SignInErrors, ThrowOnError>({
     url: '/api/v1/session',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Sign In With Password
+ *
+ * Sign in with a name and a password.
+ */
+export const signInWithPassword = <ThrowOnError extends boolean = true>(options: Options<SignInWithPasswordData, ThrowOnError>) => (options.client ?? client).post<SignInWithPasswordResponses, SignInWithPasswordErrors, ThrowOnError>({
+    url: '/api/v1/session/password',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Start Oidc
+ *
+ * Go to the OpenID provider to sign in.
+ */
+export const startOidc = <ThrowOnError extends boolean = true>(options?: Options<StartOidcData, ThrowOnError>) => (options?.client ?? client).get<unknown, StartOidcErrors, ThrowOnError>({ url: '/api/v1/oidc/start', ...options });
+
+/**
+ * Finish Oidc
+ *
+ * Come back from the OpenID provider with its answer.
+ */
+export const finishOidc = <ThrowOnError extends boolean = true>(options?: Options<FinishOidcData, ThrowOnError>) => (options?.client ?? client).get<unknown, FinishOidcErrors, ThrowOnError>({ url: '/api/v1/oidc/callback', ...options });
+
+/**
+ * End Other Sessions
+ *
+ * End all of one's own sessions but this one.
+ */
+export const endOtherSessions = <ThrowOnError extends boolean = true>(options?: Options<EndOtherSessionsData, ThrowOnError>) => (options?.client ?? client).delete<EndOtherSessionsResponses, EndOtherSessionsErrors, ThrowOnError>({ url: '/api/v1/sessions', ...options });
+
+/**
+ * List Sessions
+ *
+ * One's own sessions in browsers.
+ */
+export const listSessions = <ThrowOnError extends boolean = true>(options?: Options<ListSessionsData, ThrowOnError>) => (options?.client ?? client).get<ListSessionsResponses, ListSessionsErrors, ThrowOnError>({ url: '/api/v1/sessions', ...options });
+
+/**
+ * End Session
+ *
+ * End one of one's own sessions, wherever it is.
+ */
+export const endSession = <ThrowOnError extends boolean = true>(options: Options<EndSessionData, ThrowOnError>) => (options.client ?? client).delete<EndSessionResponses, EndSessionErrors, ThrowOnError>({ url: '/api/v1/sessions/{session_id}', ...options });
+
+/**
+ * Set Password
+ *
+ * Set one's own password; every other session ends.
+ */
+export const setPassword = <ThrowOnError extends boolean = true>(options: Options<SetPasswordData, ThrowOnError>) => (options.client ?? client).put<SetPasswordResponses, SetPasswordErrors, ThrowOnError>({
+    url: '/api/v1/account/password',
     ...options,
     headers: {
         'Content-Type': 'application/json',
@@ -89,6 +159,48 @@ export const createToken = <ThrowOnError extends boolean = true>(options: Option
 export const revokeToken = <ThrowOnError extends boolean = true>(options: Options<RevokeTokenData, ThrowOnError>) => (options.client ?? client).delete<RevokeTokenResponses, RevokeTokenErrors, ThrowOnError>({ url: '/api/v1/tokens/{token_id}', ...options });
 
 /**
+ * List Users
+ *
+ * Everybody with an account, for administrators.
+ */
+export const listUsers = <ThrowOnError extends boolean = true>(options?: Options<ListUsersData, ThrowOnError>) => (options?.client ?? client).get<ListUsersResponses, ListUsersErrors, ThrowOnError>({ url: '/api/v1/users', ...options });
+
+/**
+ * Invite User
+ *
+ * A new person, and the one-time link that lets them in, shown in this answer only.
+ */
+export const inviteUser = <ThrowOnError extends boolean = true>(options: Options<InviteUserData, ThrowOnError>) => (options.client ?? client).post<InviteUserResponses, InviteUserErrors, ThrowOnError>({
+    url: '/api/v1/users',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Change User
+ *
+ * Change a person's address or rights, disable the account or enable it again.
+ */
+export const changeUser = <ThrowOnError extends boolean = true>(options: Options<ChangeUserData, ThrowOnError>) => (options.client ?? client).patch<ChangeUserResponses, ChangeUserErrors, ThrowOnError>({
+    url: '/api/v1/users/{user_id}',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Create Sign In Link
+ *
+ * A one-time link that lets a person back in, to set a new password.
+ */
+export const createSignInLink = <ThrowOnError extends boolean = true>(options: Options<CreateSignInLinkData, ThrowOnError>) => (options.client ?? client).post<CreateSignInLinkResponses, CreateSignInLinkErrors, ThrowOnError>({ url: '/api/v1/users/{user_id}/link', ...options });
+
+/**
  * List Projects
  *
  * The projects that one may see.
@@ -115,6 +227,48 @@ export const createProject = <ThrowOnError extends boolean = true>(options: Opti
  * One project.
  */
 export const getProject = <ThrowOnError extends boolean = true>(options: Options<GetProjectData, ThrowOnError>) => (options.client ?? client).get<GetProjectResponses, GetProjectErrors, ThrowOnError>({ url: '/api/v1/projects/{project_id}', ...options });
+
+/**
+ * List Members
+ *
+ * Who belongs to a project, and as what.
+ */
+export const listMembers = <ThrowOnError extends boolean = true>(options: Options<ListMembersData, ThrowOnError>) => (options.client ?? client).get<ListMembersResponses, ListMembersErrors, ThrowOnError>({ url: '/api/v1/projects/{project_id}/members', ...options });
+
+/**
+ * Add Member
+ *
+ * Let a person who has an account into a project.
+ */
+export const addMember = <ThrowOnError extends boolean = true>(options: Options<AddMemberData, ThrowOnError>) => (options.client ?? client).post<AddMemberResponses, AddMemberErrors, ThrowOnError>({
+    url: '/api/v1/projects/{project_id}/members',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Remove Member
+ *
+ * Take a person out of a project. What they judged stays.
+ */
+export const removeMember = <ThrowOnError extends boolean = true>(options: Options<RemoveMemberData, ThrowOnError>) => (options.client ?? client).delete<RemoveMemberResponses, RemoveMemberErrors, ThrowOnError>({ url: '/api/v1/projects/{project_id}/members/{user_id}', ...options });
+
+/**
+ * Change Member
+ *
+ * Give a member another role.
+ */
+export const changeMember = <ThrowOnError extends boolean = true>(options: Options<ChangeMemberData, ThrowOnError>) => (options.client ?? client).patch<ChangeMemberResponses, ChangeMemberErrors, ThrowOnError>({
+    url: '/api/v1/projects/{project_id}/members/{user_id}',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
 
 /**
  * List Uploads
@@ -543,7 +697,7 @@ export const getRemedyFigure = <ThrowOnError extends boolean = true>(options: Op
 /**
  * List Verdicts
  *
- * Every reviewer's current verdicts.
+ * Every reviewer's current verdicts; one's own only, while one has images left to judge blind.
  */
 export const listVerdicts = <ThrowOnError extends boolean = true>(options: Options<ListVerdictsData, ThrowOnError>) => (options.client ?? client).get<ListVerdictsResponses, ListVerdictsErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/verdicts', ...options });
 
@@ -560,6 +714,20 @@ export const postVerdicts = <ThrowOnError extends boolean = true>(options: Optio
         ...options.headers
     }
 });
+
+/**
+ * Undo Verdicts
+ *
+ * Take back what one gave last in one request, however many verdicts that were.
+ */
+export const undoVerdicts = <ThrowOnError extends boolean = true>(options: Options<UndoVerdictsData, ThrowOnError>) => (options.client ?? client).post<UndoVerdictsResponses, UndoVerdictsErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/verdicts/undo', ...options });
+
+/**
+ * Redo Verdicts
+ *
+ * Give again what was taken back last; not after a new verdict.
+ */
+export const redoVerdicts = <ThrowOnError extends boolean = true>(options: Options<RedoVerdictsData, ThrowOnError>) => (options.client ?? client).post<RedoVerdictsResponses, RedoVerdictsErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/verdicts/redo', ...options });
 
 /**
  * Get Agreement
@@ -584,6 +752,97 @@ export const getReviewProgress = <ThrowOnError extends boolean = true>(options: 
  * second request is refused, so that a repeated one does no harm.
  */
 export const refitCase = <ThrowOnError extends boolean = true>(options: Options<RefitCaseData, ThrowOnError>) => (options.client ?? client).post<RefitCaseResponses, RefitCaseErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/refit', ...options });
+
+/**
+ * List Rounds
+ *
+ * The review rounds of a case, the newest first.
+ */
+export const listRounds = <ThrowOnError extends boolean = true>(options: Options<ListRoundsData, ThrowOnError>) => (options.client ?? client).get<ListRoundsResponses, ListRoundsErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/rounds', ...options });
+
+/**
+ * Create Round
+ *
+ * Split a case's flagged images, or a sample of them, over reviewers, with unseen clean controls among them.
+ */
+export const createRound = <ThrowOnError extends boolean = true>(options: Options<CreateRoundData, ThrowOnError>) => (options.client ?? client).post<CreateRoundResponses, CreateRoundErrors, ThrowOnError>({
+    url: '/api/v1/cases/{case_id}/rounds',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Get Round
+ *
+ * One round.
+ */
+export const getRound = <ThrowOnError extends boolean = true>(options: Options<GetRoundData, ThrowOnError>) => (options.client ?? client).get<GetRoundResponses, GetRoundErrors, ThrowOnError>({ url: '/api/v1/rounds/{round_id}', ...options });
+
+/**
+ * Change Round
+ *
+ * Rename a round, pause it, go on, close it, or set another due date.
+ */
+export const changeRound = <ThrowOnError extends boolean = true>(options: Options<ChangeRoundData, ThrowOnError>) => (options.client ?? client).patch<ChangeRoundResponses, ChangeRoundErrors, ThrowOnError>({
+    url: '/api/v1/rounds/{round_id}',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Reassign Round
+ *
+ * Give what a reviewer has not judged yet to others.
+ */
+export const reassignRound = <ThrowOnError extends boolean = true>(options: Options<ReassignRoundData, ThrowOnError>) => (options.client ?? client).post<ReassignRoundResponses, ReassignRoundErrors, ThrowOnError>({
+    url: '/api/v1/rounds/{round_id}/reassign',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Sign Off Round
+ *
+ * Say that a round is done: every image judged by all who were asked, every conflict decided.
+ */
+export const signOffRound = <ThrowOnError extends boolean = true>(options: Options<SignOffRoundData, ThrowOnError>) => (options.client ?? client).post<SignOffRoundResponses, SignOffRoundErrors, ThrowOnError>({ url: '/api/v1/rounds/{round_id}/sign-off', ...options });
+
+/**
+ * Get Queue
+ *
+ * What there is to do in a round: one's own images, those that wait for a second verdict, conflicts, controls.
+ */
+export const getQueue = <ThrowOnError extends boolean = true>(options: Options<GetQueueData, ThrowOnError>) => (options.client ?? client).get<GetQueueResponses, GetQueueErrors, ThrowOnError>({ url: '/api/v1/rounds/{round_id}/queue', ...options });
+
+/**
+ * List Resolutions
+ *
+ * The final words on images that reviewers disagreed about.
+ */
+export const listResolutions = <ThrowOnError extends boolean = true>(options: Options<ListResolutionsData, ThrowOnError>) => (options.client ?? client).get<ListResolutionsResponses, ListResolutionsErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/resolutions', ...options });
+
+/**
+ * Resolve Conflict
+ *
+ * Give the final word on an image, which outweighs any majority; null takes it back, and is answered.
+ */
+export const resolveConflict = <ThrowOnError extends boolean = true>(options: Options<ResolveConflictData, ThrowOnError>) => (options.client ?? client).put<ResolveConflictResponses, ResolveConflictErrors, ThrowOnError>({
+    url: '/api/v1/cases/{case_id}/resolutions',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
 
 /**
  * List Remedies

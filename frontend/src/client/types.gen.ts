@@ -5,6 +5,48 @@ export type ClientOptions = {
 };
 
 /**
+ * Account
+ *
+ * A person as administrators see them.
+ */
+export type Account = {
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Email
+     */
+    email: string | null;
+    /**
+     * Is Administrator
+     */
+    is_administrator: boolean;
+    /**
+     * Created At
+     */
+    created_at: string;
+    /**
+     * Has Password
+     */
+    has_password: boolean;
+    /**
+     * Disabled
+     */
+    disabled: boolean;
+    /**
+     * Last Seen At
+     *
+     * In a browser session that has not ended.
+     */
+    last_seen_at: string | null;
+};
+
+/**
  * AffectedImage
  *
  * An affected image and what the model says of it.
@@ -398,6 +440,46 @@ export type AuditEvent = {
      * SHA-256, lower-case hexadecimal.
      */
     hash: string;
+};
+
+/**
+ * BrowserSession
+ *
+ * A sign-in of a browser.
+ */
+export type BrowserSession = {
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Method
+     */
+    method: 'link' | 'password' | 'oidc';
+    /**
+     * Address
+     */
+    address: string | null;
+    /**
+     * Browser
+     */
+    browser: string | null;
+    /**
+     * Created At
+     */
+    created_at: string;
+    /**
+     * Last Seen At
+     */
+    last_seen_at: string;
+    /**
+     * Expires At
+     */
+    expires_at: string;
+    /**
+     * Is Current
+     */
+    is_current: boolean;
 };
 
 /**
@@ -2033,6 +2115,64 @@ export type Measured = {
 };
 
 /**
+ * Member
+ *
+ * A person in a project.
+ */
+export type Member = {
+    /**
+     * User Id
+     */
+    user_id: string;
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Email
+     */
+    email: string | null;
+    /**
+     * Role
+     */
+    role: 'owner' | 'analyst' | 'reviewer' | 'viewer';
+    /**
+     * Disabled
+     */
+    disabled: boolean;
+};
+
+/**
+ * MemberAdd
+ *
+ * Lets a person who has an account into a project.
+ */
+export type MemberAdd = {
+    /**
+     * Name
+     *
+     * As the account is called.
+     */
+    name: string;
+    /**
+     * Role
+     */
+    role: 'owner' | 'analyst' | 'reviewer' | 'viewer';
+};
+
+/**
+ * MemberChange
+ *
+ * Another role.
+ */
+export type MemberChange = {
+    /**
+     * Role
+     */
+    role: 'owner' | 'analyst' | 'reviewer' | 'viewer';
+};
+
+/**
  * ModelCard
  *
  * What is needed to rebuild a model: given here, in the safetensors metadata, or both (this one wins).
@@ -2347,6 +2487,42 @@ export type PairAgreement = {
 };
 
 /**
+ * PasswordChange
+ *
+ * A new password.
+ */
+export type PasswordChange = {
+    /**
+     * Current
+     *
+     * Needed where there is one, unless the session is from a link of this hour.
+     */
+    current?: string | null;
+    /**
+     * New
+     *
+     * At least twelve characters.
+     */
+    new: string;
+};
+
+/**
+ * PasswordSignIn
+ *
+ * Signs in with a name and a password.
+ */
+export type PasswordSignIn = {
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Password
+     */
+    password: string;
+};
+
+/**
  * PredictedOutcome
  *
  * What a removal is expected to do to an affected image.
@@ -2479,6 +2655,12 @@ export type Project = {
      */
     created_at: string;
     /**
+     * Role
+     *
+     * One's own; null for an administrator who does not belong to it.
+     */
+    role?: 'owner' | 'analyst' | 'reviewer' | 'viewer' | null;
+    /**
      * N Datasets
      */
     n_datasets?: number;
@@ -2538,6 +2720,68 @@ export type QueryShift = {
      * Shift
      */
     shift: number;
+};
+
+/**
+ * Queue
+ *
+ * What there is to do, in the order to do it.
+ */
+export type Queue = {
+    /**
+     * Kind
+     */
+    kind: 'mine' | 'second' | 'conflicts' | 'controls';
+    /**
+     * N
+     */
+    n: number;
+    /**
+     * Images
+     *
+     * The first thousand.
+     */
+    images: Array<QueueImage>;
+};
+
+/**
+ * QueueImage
+ *
+ * An image to look at next. Nothing about it that could lead the eye.
+ */
+export type QueueImage = {
+    /**
+     * Index
+     */
+    index: number;
+    /**
+     * Verdicts
+     *
+     * In the queues of conflicts and controls.
+     */
+    verdicts?: {
+        [key: string]: number;
+    } | null;
+};
+
+/**
+ * Reassignment
+ *
+ * Gives what a reviewer has not judged yet to others.
+ */
+export type Reassignment = {
+    /**
+     * Reviewer
+     *
+     * Id of who gives it up.
+     */
+    reviewer: string;
+    /**
+     * To
+     *
+     * Ids of members who take it over, in equal parts.
+     */
+    to: Array<string>;
 };
 
 /**
@@ -2682,6 +2926,34 @@ export type RemovalSet = {
 };
 
 /**
+ * Resolution
+ *
+ * The final word on an image that reviewers disagreed about.
+ */
+export type Resolution = {
+    /**
+     * Index
+     */
+    index: number;
+    /**
+     * Verdict
+     */
+    verdict: 'poison' | 'clean' | 'unsure';
+    /**
+     * Reason
+     */
+    reason: string | null;
+    /**
+     * Adjudicator
+     */
+    adjudicator: string;
+    /**
+     * At
+     */
+    at: string;
+};
+
+/**
  * ReviewProgress
  *
  * How far the review is, and what it says of the flagged set.
@@ -2762,6 +3034,208 @@ export type ReviewerShare = {
      * Median time between two verdicts given one by one, pauses of over two minutes left out; null where there are fewer than five such times.
      */
     seconds_per_image: number | null;
+};
+
+/**
+ * Round
+ *
+ * A review round.
+ */
+export type Round = {
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Case Id
+     */
+    case_id: string;
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * State
+     */
+    state: 'open' | 'paused' | 'closed' | 'signed_off';
+    /**
+     * Blind
+     */
+    blind: boolean;
+    /**
+     * Reviewers Per Image
+     */
+    reviewers_per_image: number;
+    /**
+     * Adjudicator
+     *
+     * Name.
+     */
+    adjudicator: string | null;
+    /**
+     * Due At
+     */
+    due_at: string | null;
+    /**
+     * Created By
+     */
+    created_by: string;
+    /**
+     * Created At
+     */
+    created_at: string;
+    /**
+     * Ended At
+     */
+    ended_at: string | null;
+    /**
+     * N Images
+     *
+     * Controls included.
+     */
+    n_images: number;
+    /**
+     * N Controls
+     */
+    n_controls: number | null;
+    /**
+     * N Answered
+     *
+     * Images with as many verdicts of their reviewers as were asked for.
+     */
+    n_answered: number;
+    /**
+     * N Conflicts
+     *
+     * Called poison and clean, and not decided; null while one is blind.
+     */
+    n_conflicts: number | null;
+    /**
+     * N Mine
+     *
+     * Images that one is asked about and has not judged.
+     */
+    n_mine: number;
+    /**
+     * Reviewers
+     */
+    reviewers: Array<RoundReviewer>;
+};
+
+/**
+ * RoundChange
+ *
+ * What to change of a round; fields that are left out stay.
+ */
+export type RoundChange = {
+    /**
+     * Name
+     */
+    name?: string | null;
+    /**
+     * State
+     */
+    state?: 'open' | 'paused' | 'closed' | null;
+    /**
+     * Due At
+     */
+    due_at?: string | null;
+};
+
+/**
+ * RoundCreate
+ *
+ * A new round over a case's flagged images, or over a sample of them.
+ */
+export type RoundCreate = {
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Reviewers
+     *
+     * Ids of members who may judge.
+     */
+    reviewers: Array<string>;
+    /**
+     * Reviewers Per Image
+     */
+    reviewers_per_image?: number;
+    /**
+     * Blind
+     *
+     * Whoever has images left to judge sees no score, no other verdict and no comment of the case.
+     */
+    blind?: boolean;
+    /**
+     * Images
+     */
+    images?: 'flagged' | 'sample';
+    /**
+     * N Certain
+     *
+     * Of a sample: flagged images with a posterior over .99.
+     */
+    n_certain?: number;
+    /**
+     * N Borderline
+     *
+     * Of a sample: other flagged images, and suspects with a posterior over .1.
+     */
+    n_borderline?: number;
+    /**
+     * N Controls
+     *
+     * Images of the same class, from the half with the lowest posteriors, mixed in unseen.
+     */
+    n_controls?: number;
+    /**
+     * Adjudicator
+     *
+     * Id of a member who decides conflicts.
+     */
+    adjudicator?: string | null;
+    /**
+     * Due At
+     */
+    due_at?: string | null;
+};
+
+/**
+ * RoundReviewer
+ *
+ * How far one reviewer is.
+ */
+export type RoundReviewer = {
+    /**
+     * User Id
+     */
+    user_id: string;
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * N Assigned
+     */
+    n_assigned: number;
+    /**
+     * N Answered
+     */
+    n_answered: number;
+    /**
+     * N Controls Answered
+     *
+     * Null for those who may not know what the controls are.
+     */
+    n_controls_answered: number | null;
+    /**
+     * N Controls Right
+     *
+     * Controls called clean.
+     */
+    n_controls_right: number | null;
 };
 
 /**
@@ -2863,6 +3337,10 @@ export type ScoreRow = {
  */
 export type Session = {
     user: User;
+    /**
+     * Has Password
+     */
+    has_password: boolean;
     /**
      * Via
      */
@@ -2985,6 +3463,33 @@ export type SignIn = {
      * Code
      */
     code: string;
+};
+
+/**
+ * SignInLink
+ *
+ * A link that signs one person in, once, within a day: an invitation, or the way back in.
+ */
+export type SignInLink = {
+    user: Account;
+    /**
+     * Link
+     */
+    link: string;
+};
+
+/**
+ * SignInWays
+ *
+ * How one may sign in here.
+ */
+export type SignInWays = {
+    /**
+     * Provider
+     *
+     * What the OpenID provider is called; null where none is set up.
+     */
+    provider: string | null;
 };
 
 /**
@@ -3405,6 +3910,48 @@ export type User = {
 };
 
 /**
+ * UserChange
+ *
+ * What to change of a person; fields that are left out stay.
+ */
+export type UserChange = {
+    /**
+     * Email
+     */
+    email?: string | null;
+    /**
+     * Is Administrator
+     */
+    is_administrator?: boolean | null;
+    /**
+     * Disabled
+     *
+     * Ends every session and makes tokens useless until it is lifted.
+     */
+    disabled?: boolean | null;
+};
+
+/**
+ * UserCreate
+ *
+ * A new person.
+ */
+export type UserCreate = {
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Email
+     */
+    email?: string | null;
+    /**
+     * Is Administrator
+     */
+    is_administrator?: boolean;
+};
+
+/**
  * Verdict
  *
  * A reviewer's current verdict on one training image.
@@ -3486,6 +4033,18 @@ export type VerdictsPosted = {
      * Post these to undo.
      */
     previous: Array<VerdictItem>;
+};
+
+/**
+ * VerdictsRestored
+ *
+ * What an undo or redo has changed: one's own verdicts as they are now.
+ */
+export type VerdictsRestored = {
+    /**
+     * Items
+     */
+    items: Array<VerdictItem>;
 };
 
 /**
@@ -3662,6 +4221,29 @@ export type ReadyResponses = {
 
 export type ReadyResponse = ReadyResponses[keyof ReadyResponses];
 
+export type SignInWaysData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/api/v1/sign-in';
+};
+
+export type SignInWaysErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type SignInWaysResponses = {
+    /**
+     * Successful Response
+     */
+    200: SignInWays;
+};
+
+export type SignInWaysResponse = SignInWaysResponses[keyof SignInWaysResponses];
+
 export type SignOutData = {
     body?: never;
     path?: never;
@@ -3730,6 +4312,166 @@ export type SignInResponses = {
 };
 
 export type SignInResponse = SignInResponses[keyof SignInResponses];
+
+export type SignInWithPasswordData = {
+    body: PasswordSignIn;
+    path?: never;
+    query?: never;
+    url: '/api/v1/session/password';
+};
+
+export type SignInWithPasswordErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type SignInWithPasswordResponses = {
+    /**
+     * Successful Response
+     */
+    200: Session;
+};
+
+export type SignInWithPasswordResponse = SignInWithPasswordResponses[keyof SignInWithPasswordResponses];
+
+export type StartOidcData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * Next
+         */
+        next?: string;
+    };
+    url: '/api/v1/oidc/start';
+};
+
+export type StartOidcErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type FinishOidcData = {
+    body?: never;
+    path?: never;
+    query?: {
+        /**
+         * State
+         */
+        state?: string | null;
+    };
+    url: '/api/v1/oidc/callback';
+};
+
+export type FinishOidcErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type EndOtherSessionsData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/api/v1/sessions';
+};
+
+export type EndOtherSessionsErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type EndOtherSessionsResponses = {
+    /**
+     * Successful Response
+     */
+    204: void;
+};
+
+export type EndOtherSessionsResponse = EndOtherSessionsResponses[keyof EndOtherSessionsResponses];
+
+export type ListSessionsData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/api/v1/sessions';
+};
+
+export type ListSessionsErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ListSessionsResponses = {
+    /**
+     * Response List Sessions
+     *
+     * Successful Response
+     */
+    200: Array<BrowserSession>;
+};
+
+export type ListSessionsResponse = ListSessionsResponses[keyof ListSessionsResponses];
+
+export type EndSessionData = {
+    body?: never;
+    path: {
+        /**
+         * Session Id
+         */
+        session_id: string;
+    };
+    query?: never;
+    url: '/api/v1/sessions/{session_id}';
+};
+
+export type EndSessionErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type EndSessionResponses = {
+    /**
+     * Successful Response
+     */
+    204: void;
+};
+
+export type EndSessionResponse = EndSessionResponses[keyof EndSessionResponses];
+
+export type SetPasswordData = {
+    body: PasswordChange;
+    path?: never;
+    query?: never;
+    url: '/api/v1/account/password';
+};
+
+export type SetPasswordErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type SetPasswordResponses = {
+    /**
+     * Successful Response
+     */
+    204: void;
+};
+
+export type SetPasswordResponse = SetPasswordResponses[keyof SetPasswordResponses];
 
 export type ListTokensData = {
     body?: never;
@@ -3807,6 +4549,110 @@ export type RevokeTokenResponses = {
 
 export type RevokeTokenResponse = RevokeTokenResponses[keyof RevokeTokenResponses];
 
+export type ListUsersData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/api/v1/users';
+};
+
+export type ListUsersErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ListUsersResponses = {
+    /**
+     * Response List Users
+     *
+     * Successful Response
+     */
+    200: Array<Account>;
+};
+
+export type ListUsersResponse = ListUsersResponses[keyof ListUsersResponses];
+
+export type InviteUserData = {
+    body: UserCreate;
+    path?: never;
+    query?: never;
+    url: '/api/v1/users';
+};
+
+export type InviteUserErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type InviteUserResponses = {
+    /**
+     * Successful Response
+     */
+    201: SignInLink;
+};
+
+export type InviteUserResponse = InviteUserResponses[keyof InviteUserResponses];
+
+export type ChangeUserData = {
+    body: UserChange;
+    path: {
+        /**
+         * User Id
+         */
+        user_id: string;
+    };
+    query?: never;
+    url: '/api/v1/users/{user_id}';
+};
+
+export type ChangeUserErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ChangeUserResponses = {
+    /**
+     * Successful Response
+     */
+    200: Account;
+};
+
+export type ChangeUserResponse = ChangeUserResponses[keyof ChangeUserResponses];
+
+export type CreateSignInLinkData = {
+    body?: never;
+    path: {
+        /**
+         * User Id
+         */
+        user_id: string;
+    };
+    query?: never;
+    url: '/api/v1/users/{user_id}/link';
+};
+
+export type CreateSignInLinkErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type CreateSignInLinkResponses = {
+    /**
+     * Successful Response
+     */
+    201: SignInLink;
+};
+
+export type CreateSignInLinkResponse = CreateSignInLinkResponses[keyof CreateSignInLinkResponses];
+
 export type ListProjectsData = {
     body?: never;
     path?: never;
@@ -3882,6 +4728,128 @@ export type GetProjectResponses = {
 };
 
 export type GetProjectResponse = GetProjectResponses[keyof GetProjectResponses];
+
+export type ListMembersData = {
+    body?: never;
+    path: {
+        /**
+         * Project Id
+         */
+        project_id: string;
+    };
+    query?: never;
+    url: '/api/v1/projects/{project_id}/members';
+};
+
+export type ListMembersErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ListMembersResponses = {
+    /**
+     * Response List Members
+     *
+     * Successful Response
+     */
+    200: Array<Member>;
+};
+
+export type ListMembersResponse = ListMembersResponses[keyof ListMembersResponses];
+
+export type AddMemberData = {
+    body: MemberAdd;
+    path: {
+        /**
+         * Project Id
+         */
+        project_id: string;
+    };
+    query?: never;
+    url: '/api/v1/projects/{project_id}/members';
+};
+
+export type AddMemberErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type AddMemberResponses = {
+    /**
+     * Successful Response
+     */
+    201: Member;
+};
+
+export type AddMemberResponse = AddMemberResponses[keyof AddMemberResponses];
+
+export type RemoveMemberData = {
+    body?: never;
+    path: {
+        /**
+         * Project Id
+         */
+        project_id: string;
+        /**
+         * User Id
+         */
+        user_id: string;
+    };
+    query?: never;
+    url: '/api/v1/projects/{project_id}/members/{user_id}';
+};
+
+export type RemoveMemberErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type RemoveMemberResponses = {
+    /**
+     * Successful Response
+     */
+    204: void;
+};
+
+export type RemoveMemberResponse = RemoveMemberResponses[keyof RemoveMemberResponses];
+
+export type ChangeMemberData = {
+    body: MemberChange;
+    path: {
+        /**
+         * Project Id
+         */
+        project_id: string;
+        /**
+         * User Id
+         */
+        user_id: string;
+    };
+    query?: never;
+    url: '/api/v1/projects/{project_id}/members/{user_id}';
+};
+
+export type ChangeMemberErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ChangeMemberResponses = {
+    /**
+     * Successful Response
+     */
+    200: Member;
+};
+
+export type ChangeMemberResponse = ChangeMemberResponses[keyof ChangeMemberResponses];
 
 export type ListUploadsData = {
     body?: never;
@@ -5536,6 +6504,74 @@ export type PostVerdictsResponses = {
 
 export type PostVerdictsResponse = PostVerdictsResponses[keyof PostVerdictsResponses];
 
+export type UndoVerdictsData = {
+    body?: never;
+    headers?: {
+        /**
+         * Idempotency-Key
+         */
+        'Idempotency-Key'?: string | null;
+    };
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/verdicts/undo';
+};
+
+export type UndoVerdictsErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type UndoVerdictsResponses = {
+    /**
+     * Successful Response
+     */
+    200: VerdictsRestored;
+};
+
+export type UndoVerdictsResponse = UndoVerdictsResponses[keyof UndoVerdictsResponses];
+
+export type RedoVerdictsData = {
+    body?: never;
+    headers?: {
+        /**
+         * Idempotency-Key
+         */
+        'Idempotency-Key'?: string | null;
+    };
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/verdicts/redo';
+};
+
+export type RedoVerdictsErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type RedoVerdictsResponses = {
+    /**
+     * Successful Response
+     */
+    200: VerdictsRestored;
+};
+
+export type RedoVerdictsResponse = RedoVerdictsResponses[keyof RedoVerdictsResponses];
+
 export type GetAgreementData = {
     body?: never;
     path: {
@@ -5619,6 +6655,275 @@ export type RefitCaseResponses = {
 };
 
 export type RefitCaseResponse = RefitCaseResponses[keyof RefitCaseResponses];
+
+export type ListRoundsData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/rounds';
+};
+
+export type ListRoundsErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ListRoundsResponses = {
+    /**
+     * Response List Rounds
+     *
+     * Successful Response
+     */
+    200: Array<Round>;
+};
+
+export type ListRoundsResponse = ListRoundsResponses[keyof ListRoundsResponses];
+
+export type CreateRoundData = {
+    body: RoundCreate;
+    headers?: {
+        /**
+         * Idempotency-Key
+         */
+        'Idempotency-Key'?: string | null;
+    };
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/rounds';
+};
+
+export type CreateRoundErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type CreateRoundResponses = {
+    /**
+     * Successful Response
+     */
+    201: Round;
+};
+
+export type CreateRoundResponse = CreateRoundResponses[keyof CreateRoundResponses];
+
+export type GetRoundData = {
+    body?: never;
+    path: {
+        /**
+         * Round Id
+         */
+        round_id: string;
+    };
+    query?: never;
+    url: '/api/v1/rounds/{round_id}';
+};
+
+export type GetRoundErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GetRoundResponses = {
+    /**
+     * Successful Response
+     */
+    200: Round;
+};
+
+export type GetRoundResponse = GetRoundResponses[keyof GetRoundResponses];
+
+export type ChangeRoundData = {
+    body: RoundChange;
+    path: {
+        /**
+         * Round Id
+         */
+        round_id: string;
+    };
+    query?: never;
+    url: '/api/v1/rounds/{round_id}';
+};
+
+export type ChangeRoundErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ChangeRoundResponses = {
+    /**
+     * Successful Response
+     */
+    200: Round;
+};
+
+export type ChangeRoundResponse = ChangeRoundResponses[keyof ChangeRoundResponses];
+
+export type ReassignRoundData = {
+    body: Reassignment;
+    path: {
+        /**
+         * Round Id
+         */
+        round_id: string;
+    };
+    query?: never;
+    url: '/api/v1/rounds/{round_id}/reassign';
+};
+
+export type ReassignRoundErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ReassignRoundResponses = {
+    /**
+     * Successful Response
+     */
+    200: Round;
+};
+
+export type ReassignRoundResponse = ReassignRoundResponses[keyof ReassignRoundResponses];
+
+export type SignOffRoundData = {
+    body?: never;
+    path: {
+        /**
+         * Round Id
+         */
+        round_id: string;
+    };
+    query?: never;
+    url: '/api/v1/rounds/{round_id}/sign-off';
+};
+
+export type SignOffRoundErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type SignOffRoundResponses = {
+    /**
+     * Successful Response
+     */
+    200: Round;
+};
+
+export type SignOffRoundResponse = SignOffRoundResponses[keyof SignOffRoundResponses];
+
+export type GetQueueData = {
+    body?: never;
+    path: {
+        /**
+         * Round Id
+         */
+        round_id: string;
+    };
+    query?: {
+        /**
+         * Kind
+         */
+        kind?: 'mine' | 'second' | 'conflicts' | 'controls';
+    };
+    url: '/api/v1/rounds/{round_id}/queue';
+};
+
+export type GetQueueErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GetQueueResponses = {
+    /**
+     * Successful Response
+     */
+    200: Queue;
+};
+
+export type GetQueueResponse = GetQueueResponses[keyof GetQueueResponses];
+
+export type ListResolutionsData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/resolutions';
+};
+
+export type ListResolutionsErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ListResolutionsResponses = {
+    /**
+     * Response List Resolutions
+     *
+     * Successful Response
+     */
+    200: Array<Resolution>;
+};
+
+export type ListResolutionsResponse = ListResolutionsResponses[keyof ListResolutionsResponses];
+
+export type ResolveConflictData = {
+    body: VerdictItem;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/resolutions';
+};
+
+export type ResolveConflictErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ResolveConflictResponses = {
+    /**
+     * Response Resolve Conflict
+     *
+     * Successful Response
+     */
+    200: Resolution | null;
+};
+
+export type ResolveConflictResponse = ResolveConflictResponses[keyof ResolveConflictResponses];
 
 export type ListRemediesData = {
     body?: never;

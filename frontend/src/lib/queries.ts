@@ -17,9 +17,9 @@ import {
   getJob,
   getJobLog,
   getModel,
+  getQueue,
   getRemedy,
   getRemedyFigure,
-  getQueue,
   getReviewProgress,
   getRound,
   getSweep,
@@ -52,7 +52,7 @@ import {
   listWorkers,
   predictionColumns,
   previewRemoval,
-  type QueueKind,
+  type Queue,
   scoreColumns,
   signInWays,
   uploadStorage,
@@ -83,7 +83,7 @@ export const q = {
     }),
   round: (id: string) =>
     queryOptions({ queryKey: ['round', id], queryFn: () => body(getRound({ path: { round_id: id } })) }),
-  roundQueue: (id: string, kind: QueueKind) =>
+  roundQueue: (id: string, kind: Queue['kind']) =>
     queryOptions({
       queryKey: ['round-queue', id, kind],
       queryFn: () => body(getQueue({ path: { round_id: id }, query: { kind } })),

@@ -3,12 +3,12 @@ import { Progress, Stack, Text } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useParams, useSearch } from '@tanstack/react-router'
 import { useCallback, useEffect, useMemo, useState } from 'react'
-import { type Case, resolveConflict, type QueueImage, type Round } from '@/client'
+import { type Case, type QueueImage, type Round, resolveConflict } from '@/client'
 import { Mark } from '@/components/marks'
 import { PixelImage } from '@/components/pixel-image'
 import { Empty, Loaded, ProblemPanel } from '@/components/states'
-import { useVerdicts } from '@/features/evidence/use-verdicts'
 import { VerdictButtons } from '@/features/evidence/inspector'
+import { useVerdicts } from '@/features/evidence/use-verdicts'
 import { address, body } from '@/lib/api'
 import { className, count, plural } from '@/lib/format'
 import { isTyping, keyAction } from '@/lib/keys'
@@ -63,7 +63,8 @@ function Desk({ item, round, judging }: { item: Case; round: Round; judging: Jud
     return () => window.removeEventListener('keydown', onKey)
   }, [decide, images.length, undo, redo])
   useEffect(() => {
-    for (const next of images.slice(place + 1, place + 1 + AHEAD)) new Image().src = address.pixels(item.dataset_id, next)
+    for (const next of images.slice(place + 1, place + 1 + AHEAD))
+      new Image().src = address.pixels(item.dataset_id, next)
   }, [images, place, item.dataset_id])
 
   if (index === undefined) return null
@@ -185,7 +186,9 @@ export function JudgeScreen() {
                 todo.images.length === 0 ? (
                   <section className="panel">
                     <Empty action={back}>
-                      {kind === 'conflicts' ? 'No conflict is left to decide.' : 'Nothing is left for you in this round.'}
+                      {kind === 'conflicts'
+                        ? 'No conflict is left to decide.'
+                        : 'Nothing is left for you in this round.'}
                     </Empty>
                   </section>
                 ) : (

@@ -45,7 +45,11 @@ export function NewRound({ item, members, onDone }: { item: Case; members: Membe
     event.preventDefault()
     open.mutate()
   }
-  const number = (label: string, key: 'n_certain' | 'n_borderline' | 'n_controls' | 'reviewers_per_image', max: number) => (
+  const number = (
+    label: string,
+    key: 'n_certain' | 'n_borderline' | 'n_controls' | 'reviewers_per_image',
+    max: number,
+  ) => (
     <NumberInput
       label={label}
       min={key === 'reviewers_per_image' ? 1 : 0}

@@ -41,7 +41,13 @@ function Invite({ onMade }: { onMade: (made: SignInLink) => void }) {
       <h2>Invite a person</h2>
       <Stack gap={12}>
         <Group align="end" gap={16}>
-          <TextInput label="Name" required value={name} onChange={(event) => setName(event.currentTarget.value)} w={220} />
+          <TextInput
+            label="Name"
+            required
+            value={name}
+            onChange={(event) => setName(event.currentTarget.value)}
+            w={220}
+          />
           <TextInput
             label="E-mail"
             type="email"
