@@ -31,15 +31,16 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import BaseModel
 
+from orfila.audit.schemas import ChainCheck
 from orfila.cases.schemas import AffectedSource, Case, CaseCreate, CaseEstimate, Engine, Rule, ScoreColumns, ScoreRow
 from orfila.comparisons.schemas import Comparison, ComparisonCreate
 from orfila.datasets.export import Contents
 from orfila.datasets.schemas import CifarLabels, Dataset, DatasetCreate, ImageSize
 from orfila.drills.schemas import Drill, DrillCreate
-from orfila.identity.schemas import Scope, TokenCreate, TokenCreated
+from orfila.identity.schemas import Scope, SignInLink, TokenCreate, TokenCreated, UserCreate
 from orfila.jobs.schemas import Job, JobDetail, LogLine, Worker
 from orfila.models.schemas import ClassifierModel, ModelCard, ModelCreate, Prediction
-from orfila.projects.schemas import Project, ProjectCreate
+from orfila.projects.schemas import Member, MemberAdd, Project, ProjectCreate, Role
 from orfila.remedies.schemas import Method, Remedy, RemedyCreate, RemovalPreview, RemovalSet
 from orfila.review.schemas import (
     Agreement,
@@ -48,8 +49,10 @@ from orfila.review.schemas import (
     VerdictItem,
     VerdictsPost,
     VerdictsPosted,
+    VerdictsRestored,
     VerdictValue,
 )
+from orfila.rounds.schemas import Queue, QueueKind, Resolution, Round, RoundCreate
 from orfila.storage.base import hash_file
 from orfila.storage.sniff import HEAD_BYTES, is_torch_file
 from orfila.sweeps.schemas import Sweep, SweepCreate
@@ -373,6 +376,59 @@ class Client:
         """How far the reviewers of a case agree beyond chance."""
         return self._get(f"/cases/{case_id}/agreement", Agreement)
 
+    def undo(self, case_id: str) -> list[VerdictItem]:
+        """Take back what one has judged last in one request; the verdicts as they are now."""
+        return self._restore(case_id, "undo")
+
+    def redo(self, case_id: str) -> list[VerdictItem]:
+        """Give again what was taken back last."""
+        return self._restore(case_id, "redo")
+
+    def members(self, project_id: str) -> list[Member]:
+        """Who belongs to a project."""
+        return [Member.model_validate(m) for m in self._send("GET", f"/api/v1/projects/{project_id}/members").json()]
+
+    def add_member(self, project_id: str, name: str, role: Role) -> Member:
+        """Let a person who has an account into a project."""
+        return self._create(f"/projects/{project_id}/members", MemberAdd(name=name, role=role), Member)
+
+    def invite(self, name: str, *, email: str | None = None, is_administrator: bool = False) -> SignInLink:
+        """A new person, and the link that lets them in once. For administrators."""
+        body = UserCreate(name=name, email=email, is_administrator=is_administrator)
+        return self._create("/users", body, SignInLink)
+
+    def open_round(self, case_id: str, body: RoundCreate) -> Round:
+        """Split a case's images over reviewers."""
+        return self._create(f"/cases/{case_id}/rounds", body, Round)
+
+    def rounds(self, case_id: str) -> list[Round]:
+        """The review rounds of a case, the newest first."""
+        return [Round.model_validate(r) for r in self._send("GET", f"/api/v1/cases/{case_id}/rounds").json()]
+
+    def queue(self, round_id: str, kind: QueueKind = "mine") -> Queue:
+        """What there is to do in a round."""
+        return Queue.model_validate(
+            self._send("GET", f"/api/v1/rounds/{round_id}/queue", params={"kind": kind}).json()
+        )
+
+    def sign_off(self, round_id: str) -> Round:
+        """Say that a round is done."""
+        return Round.model_validate_json(self._send("POST", f"/api/v1/rounds/{round_id}/sign-off").content)
+
+    def resolve(self, case_id: str, index: int, verdict: VerdictValue, reason: str | None = None) -> Resolution:
+        """Give the final word on an image that reviewers disagreed about."""
+        body = VerdictItem(index=index, verdict=verdict, reason=reason).model_dump()
+        answer = self._send("PUT", f"/api/v1/cases/{case_id}/resolutions", json=body)
+        return Resolution.model_validate_json(answer.content)
+
+    def resolutions(self, case_id: str) -> list[Resolution]:
+        """The final words on a case's images."""
+        return [Resolution.model_validate(r) for r in self._send("GET", f"/api/v1/cases/{case_id}/resolutions").json()]
+
+    def check_audit(self) -> ChainCheck:
+        """Whether the chain of the audit trail is whole, and its head."""
+        return self._get("/audit/check", ChainCheck)
+
     def learn(self, case_id: str, *, on_progress: OnProgress | None = None) -> Case:
         """Fit the finding again with the verdicts that the team has given; waits for it. Raises JobFailed."""
         job = self._send("POST", f"/api/v1/cases/{case_id}/refit")
@@ -492,6 +548,11 @@ class Client:
                 raise TimeoutError(f"job {job_id} is {job.state} after {timeout:.0f} seconds")
             time.sleep(pause)
             pause = min(_SLOWEST_POLL_SECONDS, pause * 1.1)
+
+    def _restore(self, case_id: str, which: str) -> list[VerdictItem]:
+        headers = {"Idempotency-Key": uuid.uuid4().hex}
+        answer = self._send("POST", f"/api/v1/cases/{case_id}/verdicts/{which}", headers=headers)
+        return VerdictsRestored.model_validate_json(answer.content).items
 
     def _wait_for(self, job_id: str | None, on_progress: OnProgress | None) -> None:
         assert job_id is not None, "what was just created has a job"

@@ -33,12 +33,24 @@ def test_a_link_and_a_token_sign_in(tmp_path):
     assert site.browser().get("/api/v1/session", headers=headers).json()["scopes"] == ["read"]
     assert orfila("user", "add", "Ada", "--project", site.project, "--role", "viewer", folder=folder).returncode == 0
     assert orfila("user", "link", "Ada", folder=folder).returncode == 0
+    listed = orfila("user", "list", folder=folder).stdout.splitlines()
+    assert listed[0] == "Ada\tlink only\tviewer of First project"
+    assert listed[1].startswith("Administrator\tlink only\tadministrator, owner of First project")
+    assert orfila("user", "role", "Ada", site.project, "analyst", folder=folder).stdout == "Ada is analyst\n"
+    assert orfila("user", "disable", "Ada", folder=folder).stdout == "Ada is disabled\n"
+    assert orfila("user", "list", folder=folder).stdout.startswith("Ada\tdisabled\tanalyst of First project\n")
+    refused = orfila("user", "link", "Ada", folder=folder)
+    assert (refused.returncode, refused.stderr) == (2, "'Ada' is disabled; enable the account first.\n")
+    assert orfila("user", "enable", "Ada", folder=folder).returncode == 0
+    assert orfila("user", "link", "Ada", folder=folder).returncode == 0
 
 
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [
         (["user", "link", "Nobody"], "There is no user 'Nobody'.\n"),
+        (["user", "disable", "Administrator"], "This is the last administrator who can sign in"),
+        (["user", "role", "Nobody", "x", "viewer"], "There is no user 'Nobody'.\n"),
         (["user", "add", "Ada", "--project", "x", "--role", "king"], "The role 'king' is not one of"),
     ],
 )

@@ -110,6 +110,12 @@ class Product:
         logs = "".join(p.read_text()[-2000:] for p in (self.data / "logs").glob("*.log"))
         pytest.fail(f"the product did not start:\n{self._log.read_text()}\n{logs}")
 
+    def another_link(self) -> str:
+        """A new one-time link, as `orfila user link` prints it."""
+        command = [sys.executable, "-m", "orfila", "user", "link"]
+        printed = subprocess.run(command, env=self.environment, capture_output=True, text=True, check=True).stdout
+        return printed.strip().splitlines()[-1]
+
     def processes(self) -> list[psutil.Process]:
         """The launcher and everything below it."""
         assert self.process is not None

@@ -1,8 +1,9 @@
-// The reviewer's own verdicts on a case: shown at once, posted behind, undone and redone also in bulk.
+// The reviewer's own verdicts on a case: shown at once, posted behind, undone and redone also in bulk. What is undone, the
+// server remembers: also after a reload, and in another browser.
 import { notifications } from '@mantine/notifications'
 import { useMutation, useMutationState, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useCallback, useMemo, useRef } from 'react'
-import { postVerdicts, type Verdict } from '@/client'
+import { postVerdicts, redoVerdicts, undoVerdicts, type Verdict } from '@/client'
 import { body, idempotencyKey, toProblem } from '@/lib/api'
 import { plural } from '@/lib/format'
 import { q } from '@/lib/queries'
@@ -14,6 +15,13 @@ export const postingVerdicts = (caseId: string) => ['post-verdicts', caseId]
 /** The API takes at most this many verdicts at once. */
 const BATCH = 10_000
 
+/** What is on its way to the server. A `restore` takes back, or gives again, that many requests. */
+interface Posting {
+  items: VerdictChange[]
+  restore?: 'undo' | 'redo'
+  requests: number
+}
+
 export function useVerdicts(caseId: string) {
   const queries = useQueryClient()
   const reviewer = useQuery(q.session()).data?.user.name ?? ''
@@ -23,40 +31,13 @@ export function useVerdicts(caseId: string) {
   // an undo would remember that they were never given.
   const onTheirWay = useMutationState({
     filters: { mutationKey: postingVerdicts(caseId), status: 'pending' },
-    select: (mutation) => mutation.state.variables as VerdictChange[],
+    select: (mutation) => (mutation.state.variables as Posting).items,
   })
   const verdicts = useMemo(() => {
     const mine = new Map<number, VerdictValue>()
     for (const verdict of list ?? []) if (verdict.reviewer === reviewer) mine.set(verdict.index, verdict.verdict)
     return applyChanges(mine, onTheirWay.flat())
   }, [list, reviewer, onTheirWay])
-
-  const post = useMutation({
-    mutationKey: postingVerdicts(caseId),
-    // One after the other: the last verdict on an image must also be the last that the server gets.
-    scope: { id: `verdicts-${caseId}` },
-    mutationFn: async (items: VerdictChange[]) => {
-      for (let from = 0; from < items.length; from += BATCH) {
-        await body(
-          postVerdicts({
-            path: { case_id: caseId },
-            body: { items: items.slice(from, from + BATCH) },
-            headers: { 'Idempotency-Key': idempotencyKey() },
-          }),
-        )
-      }
-    },
-    onError: (error) => {
-      const problem = toProblem(error)
-      notifications.show({ color: 'red', title: 'The verdict was not saved', message: problem.detail })
-      void queries.invalidateQueries({ queryKey: key })
-    },
-    onSettled: () => {
-      if (queries.isMutating({ mutationKey: postingVerdicts(caseId) }) > 1) return
-      void queries.invalidateQueries({ queryKey: key })
-      void queries.invalidateQueries({ queryKey: ['case', caseId, 'review'] })
-    },
-  })
 
   const show = useCallback(
     (items: VerdictChange[]) => {
@@ -74,13 +55,46 @@ export function useVerdicts(caseId: string) {
     [queries, key, reviewer],
   )
 
-  const done = useRef<VerdictChange[][]>([])
-  const undone = useRef<VerdictChange[][]>([])
+  const post = useMutation({
+    mutationKey: postingVerdicts(caseId),
+    // One after the other: the last verdict on an image must also be the last that the server gets.
+    scope: { id: `verdicts-${caseId}` },
+    mutationFn: async ({ items, restore, requests }: Posting) => {
+      const path = { case_id: caseId }
+      for (let number = 0; number < requests; number++) {
+        const headers = { 'Idempotency-Key': idempotencyKey() }
+        if (restore) {
+          const { items: now } = await body(
+            restore === 'undo' ? undoVerdicts({ path, headers }) : redoVerdicts({ path, headers }),
+          )
+          show(now)
+        } else {
+          const some = items.slice(number * BATCH, (number + 1) * BATCH)
+          await body(postVerdicts({ path, headers, body: { items: some } }))
+        }
+      }
+    },
+    onError: (error, { restore }) => {
+      const problem = toProblem(error)
+      const title = restore ? `There is no ${restore}` : 'The verdict was not saved'
+      notifications.show({ color: restore ? undefined : 'red', title, message: problem.detail })
+      void queries.invalidateQueries({ queryKey: key })
+    },
+    onSettled: () => {
+      if (queries.isMutating({ mutationKey: postingVerdicts(caseId) }) > 1) return
+      void queries.invalidateQueries({ queryKey: key })
+      void queries.invalidateQueries({ queryKey: ['case', caseId, 'review'] })
+    },
+  })
+
+  // What is shown at once when it is taken back or given again; without it, the answer of the server is awaited.
+  const done = useRef<Posting[]>([])
+  const undone = useRef<Posting[]>([])
   const { mutate } = post
   const apply = useCallback(
-    (items: VerdictChange[]) => {
-      show(items)
-      mutate(items)
+    (posting: Posting) => {
+      show(posting.items)
+      mutate(posting)
     },
     [show, mutate],
   )
@@ -88,7 +102,9 @@ export function useVerdicts(caseId: string) {
     (indices: number[], verdict: VerdictValue | null) => {
       if (indices.length === 0) return
       const items = indices.map((index) => ({ index, verdict }))
-      done.current.push(inverse(verdicts, items))
+      if (items.every((item) => (verdicts.get(item.index) ?? null) === verdict)) return // as the server sees it, nothing
+      const requests = Math.ceil(items.length / BATCH)
+      done.current.push({ items: inverse(verdicts, items), requests })
       undone.current = []
       if (items.length > 1) {
         const replaced = indices.filter((i) => verdicts.has(i) && verdicts.get(i) !== verdict).length
@@ -96,20 +112,19 @@ export function useVerdicts(caseId: string) {
           message: `${plural(items.length, 'image')} judged${replaced > 0 ? `; ${replaced} of your own verdicts replaced` : ''}. Ctrl+Z undoes it.`,
         })
       }
-      apply(items)
+      apply({ items, requests })
     },
     [apply, verdicts],
   )
   const step = useCallback(
-    (from: typeof done, to: typeof done) => {
-      const items = from.current.pop()
-      if (!items) return
-      to.current.push(inverse(verdicts, items))
-      apply(items)
+    (from: typeof done, to: typeof done, restore: 'undo' | 'redo') => {
+      const { items, requests } = from.current.pop() ?? { items: [], requests: 1 }
+      if (items.length > 0) to.current.push({ items: inverse(verdicts, items), requests })
+      apply({ items, restore, requests })
     },
     [apply, verdicts],
   )
-  const undo = useCallback(() => step(done, undone), [step])
-  const redo = useCallback(() => step(undone, done), [step])
+  const undo = useCallback(() => step(done, undone, 'undo'), [step])
+  const redo = useCallback(() => step(undone, done, 'redo'), [step])
   return { verdicts, judge, undo, redo }
 }
