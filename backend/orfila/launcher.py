@@ -33,7 +33,7 @@ from orfila.settings import Settings, get_settings
 START_SECONDS = 120.0
 STOP_SECONDS = 4.0
 BACKOFF_LIMIT_SECONDS = 30.0
-BACKGROUND_NICENESS = 10
+BACKGROUND_NICENESS = 19
 _STEADY_SECONDS = 30.0
 _PR_SET_PDEATHSIG = 1
 _libc = ctypes.CDLL(None)

@@ -18,6 +18,8 @@ Vectors = NDArray[np.float32]
 Block = tuple[slice, Rows]
 """Where the rows stand among all n, and the rows: writable memory for torch's sake, valid until the next block."""
 
+_LANES = 8
+"""A product has a multiple of so many columns: 56 take a sixth less time than 53."""
 BLOCK = 256
 """Rows in a block: 4 to 6 MB as float32 at usual lengths (the fastest of 64 to 2,048 measured)."""
 
@@ -31,11 +33,14 @@ def blocks_of(rows: Rows, size: int = BLOCK) -> Iterator[Block]:
 
 def multiply(blocks: Iterable[Block], n: int, vectors: Vectors) -> Vectors:
     """Every row times K vectors [K, D] -> [n, K]."""
-    out = torch.empty(n, len(vectors))
-    columns = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32)).T
+    k = len(vectors)
+    width = k if k < _LANES else -(-k // _LANES) * _LANES
+    columns = torch.zeros(width, vectors.shape[1])
+    columns[:k] = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
+    out = torch.empty(n, width)
     for at, rows in _as_float32(blocks):
-        torch.mm(rows, columns, out=out[at])
-    return out.numpy()
+        torch.mm(rows, columns.T, out=out[at])
+    return out[:, :k].numpy()
 
 
 def weighted_sum(blocks: Iterable[Block], weights: Vectors, dimension: int) -> NDArray[np.float64]:
