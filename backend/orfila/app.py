@@ -24,12 +24,15 @@ import orfila.figures.endpoints
 import orfila.identity.endpoints
 import orfila.jobs.endpoints
 import orfila.models.endpoints
+import orfila.presence.endpoints
 import orfila.projects.endpoints
 import orfila.remedies.endpoints
 import orfila.review.endpoints
 import orfila.rounds.endpoints
 import orfila.sweeps.endpoints
+import orfila.talk.endpoints
 import orfila.uploads.endpoints
+import orfila.webhooks.endpoints
 from orfila import __version__
 from orfila.db import Database
 from orfila.identity.service import base_url
@@ -58,6 +61,7 @@ PROTECTED = (
     orfila.figures.endpoints.router,
     orfila.review.endpoints.router,
     orfila.rounds.endpoints.router,
+    orfila.talk.endpoints.router,
     orfila.remedies.endpoints.router,
     orfila.comparisons.endpoints.router,
     orfila.drills.endpoints.router,
@@ -66,7 +70,9 @@ PROTECTED = (
     orfila.jobs.endpoints.workers,
     metrics.router,
     orfila.events.endpoints.router,
+    orfila.presence.endpoints.router,
     orfila.audit.endpoints.router,
+    orfila.webhooks.endpoints.router,
 )
 
 

@@ -51,6 +51,8 @@ class Settings(BaseSettings):
         description='What a group may do, as {"security": "administrator", "labellers": "PROJECT_ID:reviewer"}; people '
         "in none of these groups are refused.",
     )
+    webhooks: bool = Field(False, description="Let owners of projects have events sent to addresses of theirs.")
+    webhooks_to_private: bool = Field(False, description="Also to addresses of private networks and this machine.")
     session_hours: int = Field(24 * 7, description="A sign-in lasts this long.")
     lease_seconds: float = Field(20.0, gt=0, description="A worker that is silent for this long loses its shard.")
     stall_seconds: float = Field(900.0, gt=0, description="A shard without progress for this long is taken back.")

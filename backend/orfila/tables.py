@@ -16,12 +16,15 @@ PARTS = (
     "indexes",
     "jobs",
     "models",
+    "presence",
     "projects",
     "remedies",
     "review",
     "rounds",
     "sweeps",
+    "talk",
     "uploads",
+    "webhooks",
 )
 
 for part in PARTS:

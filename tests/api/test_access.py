@@ -15,6 +15,7 @@ from orfila.migrations import migrate
 from orfila.openapi import document
 from orfila.pagination import encode_cursor
 from orfila.settings import Settings
+from orfila.webhooks.models import Webhook
 
 PUBLIC = {
     ("GET", "/health"),
@@ -119,12 +120,17 @@ OWN = {
     ("DELETE", "/api/v1/sessions"),
     ("DELETE", "/api/v1/sessions/{session_id}"),
     ("PUT", "/api/v1/account/password"),
+    ("POST", "/api/v1/notifications/read"),
+    ("PATCH", "/api/v1/comments/{comment_id}"),
+    ("DELETE", "/api/v1/comments/{comment_id}"),
 }
-"""Unsafe routes that concern the caller alone."""
+"""Unsafe routes that concern the caller alone, or what the caller has written."""
 READ_MORE = {
     ("GET", "/api/v1/users"): "administrate",
     ("GET", "/metrics"): "administrate",
     ("GET", "/api/v1/rounds/{round_id}/queue"): "review",
+    ("GET", "/api/v1/projects/{project_id}/webhooks"): "manage",
+    ("GET", "/api/v1/webhooks/{webhook_id}/deliveries"): "manage",
 }
 """Safe routes that need more than reading."""
 REFUSALS = {"forbidden", "administrators_only", "unauthenticated", "scope_missing", "blind"}
@@ -147,6 +153,11 @@ def changes(site):
     me = site.get("/session")["user"]["id"]
     team = {"name": "x", "reviewers": [me], "reviewers_per_image": 1, "blind": False}
     made = site.post(f"/cases/{case['id']}/rounds", team)["id"]
+    with site.database.transaction() as session:
+        hook = Webhook(project_id=site.project, url="https://example.org", secret="s", events=[], last_event_id=0)
+        session.add(hook)
+        session.flush()
+        webhook = hook.id
     new_case = {"name": "x", "model_id": model, "affected": affected}
     found = {
         ("POST", "/api/v1/projects/{project_id}/uploads"): ("write", {"filename": "a", "size": 1, "purpose": "image"}),
@@ -175,6 +186,9 @@ def changes(site):
         ("POST", "/api/v1/rounds/{round_id}/sign-off"): ("write", None),
         ("PATCH", "/api/v1/rounds/{round_id}"): ("write", {"state": "paused"}),
         ("POST", "/api/v1/cases/{case_id}/refit"): ("review", None),
+        ("POST", "/api/v1/cases/{case_id}/comments"): ("review", {"text": "x"}),
+        ("PUT", "/api/v1/cases/{case_id}/presence"): ("read", None),
+        ("DELETE", "/api/v1/cases/{case_id}/presence"): ("read", None),
         ("POST", "/api/v1/cases/{case_id}/remedies"): ("write", {"method": "eu", "remove": {"kind": "flagged"}}),
         ("POST", "/api/v1/cases/{case_id}/comparisons"): ("write", {"detectors": None}),
         ("POST", "/api/v1/projects/{project_id}/drills"): (
@@ -187,6 +201,10 @@ def changes(site):
         ("POST", "/api/v1/projects/{project_id}/members"): ("manage", {"name": "Administrator", "role": "viewer"}),
         ("PATCH", "/api/v1/projects/{project_id}/members/{user_id}"): ("manage", {"role": "viewer"}),
         ("DELETE", "/api/v1/projects/{project_id}/members/{user_id}"): ("manage", None),
+        ("POST", "/api/v1/projects/{project_id}/webhooks"): ("manage", {"url": "https://example.org/hook"}),
+        ("PATCH", "/api/v1/webhooks/{webhook_id}"): ("manage", {"active": False}),
+        ("POST", "/api/v1/webhooks/{webhook_id}/ping"): ("manage", None),
+        ("DELETE", "/api/v1/webhooks/{webhook_id}"): ("manage", None),
         ("POST", "/api/v1/users"): ("administrate", {"name": "Eve"}),
         ("PATCH", "/api/v1/users/{user_id}"): ("administrate", {"email": "a@example.org"}),
         ("POST", "/api/v1/users/{user_id}/link"): ("administrate", None),
@@ -194,7 +212,7 @@ def changes(site):
     unsafe = {(m, p) for m, _, p in operations(site) if m not in ("GET", "HEAD")}
     assert unsafe - OWN == set(found), "a new route needs a line above"
     ids = {"project_id": site.project, "upload_id": upload, "dataset_id": dataset, "case_id": case["id"], "job_id": job}
-    return found, ids | {"model_id": model, "user_id": me, "round_id": made}
+    return found, ids | {"model_id": model, "user_id": me, "round_id": made, "webhook_id": webhook}
 
 
 @pytest.mark.parametrize("role", list(MAY))

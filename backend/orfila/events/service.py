@@ -18,7 +18,7 @@ KEEP = timedelta(days=2)
 def publish(session: Session, topic: str, payload: dict[str, Any], project_id: str) -> None:
     """Tell every open browser, once the transaction is committed.
 
-    topic: dataset | model | case | verdicts | round | remedy | job | upload.
+    topic: dataset | model | case | verdicts | round | comment | notification | presence | remedy | job | upload.
     payload: {"kind", "id"} and what else helps: "case_id", "state", "progress", "phase". `project_id` is added.
     """
     session.add(Event(topic=topic, project_id=project_id, payload={**payload, "project_id": project_id}))

@@ -1,4 +1,4 @@
-"""`orfila sweeper`: the process that rings again and takes back what dead workers held."""
+"""`orfila sweeper`: the process that rings again, takes back what dead workers held, and sends webhooks."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import typer
 from orfila.jobs.sweeper import run
 from orfila.logs import configure
 from orfila.settings import get_settings
+from orfila.webhooks import delivery
 
 
 def sweeper() -> None:
@@ -17,8 +18,12 @@ def sweeper() -> None:
     stop = threading.Event()
     for wanted in (signal.SIGTERM, signal.SIGINT):
         signal.signal(wanted, lambda *_: stop.set())
-    configure(get_settings())
-    run(get_settings(), stop)
+    settings = get_settings()
+    configure(settings)
+    if settings.webhooks:
+        # Apart from the rounds of the sweeper: a host that answers slowly keeps nobody's shard waiting.
+        threading.Thread(target=delivery.run, args=(settings, stop), name="webhooks", daemon=True).start()
+    run(settings, stop)
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ SHOWN = frozenset(
         "redo_verdicts",
         "list_rounds",
         "create_round",
+        "arrive_at_case",
+        "leave_case",
     }
 )
 """Routes of a case, by the name of their function."""

@@ -23,6 +23,7 @@ from orfila.review.schemas import VerdictItem, VerdictValue
 from orfila.rounds import repository, sampling, schemas
 from orfila.rounds.models import ReviewRound
 from orfila.storage import BlobStore
+from orfila.talk import notify
 
 LISTED = 1_000
 
@@ -72,6 +73,8 @@ def create(
         "reviewers_per_image": body.reviewers_per_image,
         "blind": body.blind,
     }
+    for reviewer, mine in asked.items():
+        _ask(session, subject, case, row, reviewer, len(mine))
     record(session, subject.name, "round.opened", "round", row.id, case.project_id, detail, case_id=case_id)
     _tell(session, case)
     return _described(session, subject, case, row)
@@ -119,6 +122,8 @@ def reassign(session: Session, subject: Subject, round_id: str, body: schemas.Re
             )
         given[min(free, key=lambda taker: len(given[taker]))].append(image)
     repository.move(session, round_id, body.reviewer, given)
+    for taker, mine in given.items():
+        _ask(session, subject, case, row, taker, len(mine))
     detail = {"from": _name(session, body.reviewer), "to": {_name(session, t): len(i) for t, i in given.items()}}
     record(session, subject.name, "round.reassigned", "round", row.id, case.project_id, detail, case_id=case.id)
     _tell(session, case)
@@ -300,6 +305,23 @@ def _value(verdict: str) -> VerdictValue:
 def _record_resolution(session: Session, subject: Subject, case: Case, detail: dict[str, object]) -> None:
     record(session, subject.name, "conflict.decided", "case", case.id, case.project_id, detail, case_id=case.id)
     publish(session, "verdicts", {"kind": "verdicts", "id": case.id, "case_id": case.id}, case.project_id)
+
+
+def _ask(session: Session, subject: Subject, case: Case, row: ReviewRound, reviewer: str, n: int) -> None:
+    """Tell a reviewer of images to judge."""
+    if n == 0 or reviewer == subject.user_id:
+        return
+    due = f", due {row.due_at:%d %B %Y}" if row.due_at else ""
+    notify(
+        session,
+        reviewer,
+        "assignment",
+        actor=subject.name,
+        project_id=case.project_id,
+        case_id=case.id,
+        text=f"{n} images of '{case.name}' to judge in '{row.name}'{due}.",
+        path=f"/c/{case.id}/rounds/{row.id}",
+    )
 
 
 def _tell(session: Session, case: Case) -> None:

@@ -20,6 +20,9 @@ const topics = [
   'case',
   'verdicts',
   'round',
+  'comment',
+  'notification',
+  'presence',
   'remedy',
   'drill',
   'sweep',
@@ -74,6 +77,19 @@ export function applyEvent(queries: QueryClient, topic: Topic, data: EventData):
       stale('round')
       break
     }
+    case 'round':
+      stale('case', data.case_id)
+      stale('round')
+      break
+    case 'comment':
+      stale('case', data.case_id, 'comments')
+      break
+    case 'presence':
+      stale('presence', data.case_id)
+      break
+    case 'notification':
+      stale('notifications')
+      break
     case 'remedy':
       stale('case', data.case_id)
       stale('remedy', data.id)

@@ -19,6 +19,7 @@ import {
   SweepIcon,
   UploadIcon,
 } from '@/components/icons'
+import { useUnread } from '@/features/talk/notifications'
 import { body } from '@/lib/api'
 import { q } from '@/lib/queries'
 import { useLiveEvents } from './live-events'
@@ -65,6 +66,7 @@ function Navigation() {
   const navigate = useNavigate()
   const session = useQuery(q.session()).data
   const active = useQuery({ ...q.activeJobs(), refetchInterval: 15_000 }).data?.items.length ?? 0
+  const unread = useUnread()
   const params = { projectId: project?.id ?? '' }
   return (
     <nav className="nav" aria-label="Main">
@@ -72,7 +74,7 @@ function Navigation() {
         <BrandMark /> Orfila
       </Link>
       <Link to="/" className="nav-link" activeOptions={{ exact: true }}>
-        <InboxIcon /> Inbox
+        <InboxIcon /> Inbox <span className="nav-count">{unread > 0 ? `${unread} new` : ''}</span>
       </Link>
       {project && (
         <>

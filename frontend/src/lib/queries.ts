@@ -2,6 +2,7 @@
 // live-events.ts can name what an event makes old.
 import { infiniteQueryOptions, queryOptions } from '@tanstack/react-query'
 import {
+  arriveAtCase,
   checkAudit,
   currentSession,
   datasetColumns,
@@ -30,13 +31,16 @@ import {
   listAttacks,
   listAudit,
   listCases,
+  listComments,
   listComparisons,
   listDatasets,
+  listDeliveries,
   listDetectors,
   listDrills,
   listJobs,
   listMembers,
   listModels,
+  listNotifications,
   listPredictions,
   listProjects,
   listRemedies,
@@ -49,6 +53,7 @@ import {
   listUploads,
   listUsers,
   listVerdicts,
+  listWebhooks,
   listWorkers,
   predictionColumns,
   previewRemoval,
@@ -88,6 +93,31 @@ export const q = {
       queryKey: ['round-queue', id, kind],
       queryFn: () => body(getQueue({ path: { round_id: id }, query: { kind } })),
     }),
+  presence: (caseId: string) =>
+    queryOptions({
+      queryKey: ['presence', caseId],
+      queryFn: () => body(arriveAtCase({ path: { case_id: caseId } })),
+      refetchInterval: (query) => 1000 * (query.state.data?.again_in_seconds ?? 10),
+      refetchIntervalInBackground: false,
+      staleTime: 0,
+      retry: false,
+    }),
+  comments: (caseId: string) =>
+    queryOptions({
+      queryKey: ['case', caseId, 'comments'],
+      queryFn: () => body(listComments({ path: { case_id: caseId } })),
+    }),
+  webhooks: (projectId: string) =>
+    queryOptions({
+      queryKey: ['webhooks', projectId],
+      queryFn: () => body(listWebhooks({ path: { project_id: projectId } })),
+    }),
+  deliveries: (id: string) =>
+    queryOptions({
+      queryKey: ['deliveries', id],
+      queryFn: () => body(listDeliveries({ path: { webhook_id: id } })),
+    }),
+  notifications: () => queryOptions({ queryKey: ['notifications'], queryFn: () => body(listNotifications()) }),
   resolutions: (caseId: string) =>
     queryOptions({
       queryKey: ['case', caseId, 'resolutions'],

@@ -6,6 +6,7 @@ import { TitleRow } from '@/components/page'
 import { Loaded } from '@/components/states'
 import { StateChip } from '@/components/status'
 import { q } from '@/lib/queries'
+import { Presence } from './presence'
 
 const places = [
   ['/c/$caseId', 'Finding'],
@@ -53,6 +54,7 @@ export function CaseFrame() {
                 </>
               }
             >
+              <Presence caseId={caseId} />
               <CopyMenu path={`/api/v1/cases/${caseId}`} />
               <NextAction caseId={caseId} state={item.state} hasFinding={item.finding !== null} />
             </TitleRow>

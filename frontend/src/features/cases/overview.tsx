@@ -12,9 +12,10 @@ import { Facts, Stat } from '@/components/page'
 import { Pipeline } from '@/components/pipeline'
 import { Plot } from '@/components/plot'
 import { Portraits } from '@/components/portraits'
-import { Loaded, ProblemPanel } from '@/components/states'
+import { Empty, Loaded, ProblemPanel } from '@/components/states'
 import { EvidenceChip } from '@/components/status'
-import { address, body } from '@/lib/api'
+import { Comments } from '@/features/talk/comments'
+import { address, body, toProblem } from '@/lib/api'
 import { count, duration, moment, percent, plural, pValue, score, share } from '@/lib/format'
 import { q } from '@/lib/queries'
 import { compact } from '@/lib/search'
@@ -236,7 +237,9 @@ export function OverviewScreen() {
   const query = useQuery(q.case(caseId))
   const item = query.data
   const dataset = useQuery({ ...q.dataset(item?.dataset_id ?? ''), enabled: item !== undefined }).data
-  const review = useQuery({ ...q.review(caseId), enabled: Boolean(item?.finding) }).data
+  const reviewQuery = useQuery({ ...q.review(caseId), enabled: Boolean(item?.finding), retry: false })
+  const review = reviewQuery.data
+  const blind = reviewQuery.error !== null && toProblem(reviewQuery.error).code === 'blind'
   const remedies = useQuery(q.remedies(caseId)).data ?? []
   return (
     <Loaded query={query}>
@@ -258,13 +261,33 @@ export function OverviewScreen() {
               </section>
             )}
           </div>
-          {found.finding && (
+          {blind && (
+            <section className="panel">
+              <Empty
+                action={
+                  <Link to="/c/$caseId/review" params={{ caseId }}>
+                    Go to your images
+                  </Link>
+                }
+              >
+                You judge this case blind. Scores, others' verdicts and comments are shown when you have judged your
+                images.
+              </Empty>
+            </section>
+          )}
+          {found.finding && !blind && (
             <div className="columns" style={{ gridTemplateColumns: 'minmax(0, 1fr) minmax(300px, 400px)' }}>
               <Transforms item={found} />
               <Provenance item={found} finding={found.finding} />
             </div>
           )}
-          {found.finding && <AgreementPanel caseId={found.id} />}
+          {found.finding && !blind && <AgreementPanel caseId={found.id} />}
+          {!blind && (
+            <section className="panel">
+              <h2>Comments</h2>
+              <Comments caseId={found.id} />
+            </section>
+          )}
           <Archive item={found} />
         </Stack>
       )}

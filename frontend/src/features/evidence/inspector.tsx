@@ -8,6 +8,7 @@ import { Mark } from '@/components/marks'
 import { Facts } from '@/components/page'
 import { PixelImage } from '@/components/pixel-image'
 import { Empty, Loaded } from '@/components/states'
+import { Comments } from '@/features/talk/comments'
 import { address } from '@/lib/api'
 import { className, count, score, share } from '@/lib/format'
 import { q } from '@/lib/queries'
@@ -199,6 +200,9 @@ export function Inspector({
             </>
           )}
         </Loaded>
+        <div style={{ marginTop: 16 }}>
+          <Comments key={index} caseId={item.id} index={index} />
+        </div>
       </div>
     </section>
   )

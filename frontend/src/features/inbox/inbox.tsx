@@ -11,6 +11,7 @@ import { q } from '@/lib/queries'
 import { Timeline } from '../activity/timeline'
 import { CasesTable } from '../cases/cases-table'
 import { JobsTable } from '../jobs/jobs-table'
+import { NotificationsPanel } from '../talk/notifications'
 
 function Counts({ cases }: { cases: Case[] }) {
   const number = (...states: Case['state'][]) => cases.filter((c) => states.includes(c.state)).length
@@ -42,6 +43,7 @@ export function InboxScreen() {
       <TitleRow title="Inbox">{start}</TitleRow>
       <Stack gap={16}>
         <Counts cases={cases} />
+        <NotificationsPanel />
         <section className="panel">
           <h2>Cases</h2>
           {pending ? (

@@ -9,6 +9,7 @@ import { TitleRow } from '@/components/page'
 import { Loaded, ProblemPanel } from '@/components/states'
 import { body } from '@/lib/api'
 import { q } from '@/lib/queries'
+import { Webhooks } from './webhooks'
 
 type Role = Member['role']
 
@@ -162,6 +163,7 @@ export function MembersScreen() {
             )}
           </Loaded>
         </section>
+        {manages && <Webhooks projectId={projectId} />}
       </Stack>
     </div>
   )
