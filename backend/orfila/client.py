@@ -407,9 +407,7 @@ class Client:
 
     def queue(self, round_id: str, kind: QueueKind = "mine") -> Queue:
         """What there is to do in a round."""
-        return Queue.model_validate(
-            self._send("GET", f"/api/v1/rounds/{round_id}/queue", params={"kind": kind}).json()
-        )
+        return Queue.model_validate(self._send("GET", f"/api/v1/rounds/{round_id}/queue", params={"kind": kind}).json())
 
     def sign_off(self, round_id: str) -> Round:
         """Say that a round is done."""

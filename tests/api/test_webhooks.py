@@ -180,9 +180,7 @@ def test_two_senders_send_once(open_site, receiver):
     made = hook(site, receiver.url)
     for _ in range(6):
         site.post(f"/webhooks/{made['id']}/ping", None)
-    threads = [
-        threading.Thread(target=delivery.send_due, args=(site.database, site.settings)) for _ in range(3)
-    ]
+    threads = [threading.Thread(target=delivery.send_due, args=(site.database, site.settings)) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -18,7 +18,7 @@ from orfila.client import Client
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(400)]
 
 AXE = Path(__file__).parents[2] / "frontend" / "node_modules" / "axe-core" / "axe.min.js"
-PASSWORD = "four words nobody guesses"  # noqa: S105
+PASSWORD = "four words nobody guesses"
 N_CONTROLS = 4
 LIVE_MS = 1_000
 """A colleague's page follows within this."""

@@ -58,8 +58,6 @@ def list_notifications(session: SessionDep, subject: SubjectDep) -> schemas.Noti
 
 
 @router.post("/notifications/read")
-def mark_notifications_read(
-    body: schemas.MarkRead, session: SessionDep, subject: SubjectDep
-) -> schemas.Notifications:
+def mark_notifications_read(body: schemas.MarkRead, session: SessionDep, subject: SubjectDep) -> schemas.Notifications:
     """Mark one's notifications as read, up to one of them."""
     return service.mark_read(session, subject, body.up_to)

@@ -150,7 +150,7 @@ def _members(session: Session, project_id: str) -> dict[str, str]:
     """Names of a project's people who can sign in, and their ids."""
     query = select(User.name, User.id).join(Membership, Membership.user_id == User.id)
     found = session.execute(query.where(Membership.project_id == project_id, User.disabled_at.is_(None)))
-    return {name: user_id for name, user_id in found}
+    return {row[0]: row[1] for row in found}
 
 
 def _described(subject: Subject, row: Comment, author: str, mentions: list[str]) -> schemas.Comment:

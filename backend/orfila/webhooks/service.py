@@ -10,7 +10,7 @@ from sqlalchemy.orm import Session
 
 from orfila.audit.models import AuditEvent
 from orfila.audit.service import record
-from orfila.errors import Forbidden, NotFound
+from orfila.errors import Forbidden
 from orfila.identity.subject import Subject
 from orfila.jobs.leases import db_epoch
 from orfila.projects.access import require, require_of
@@ -50,9 +50,7 @@ def create(
     return schemas.WebhookCreated(**schemas.Webhook.model_validate(row).model_dump(), secret=row.secret)
 
 
-def change(
-    session: Session, subject: Subject, webhook_id: str, body: schemas.WebhookChange
-) -> schemas.Webhook:
+def change(session: Session, subject: Subject, webhook_id: str, body: schemas.WebhookChange) -> schemas.Webhook:
     """Change a webhook. Events that happen while it is not active are not sent later."""
     row = _find(session, subject, webhook_id)
     asked = body.model_dump(exclude_none=True)

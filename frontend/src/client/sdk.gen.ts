@@ -2,7 +2,7 @@
 
 import type { Client, Options as Options2, TDataShape } from './client';
 import { client } from './client.gen';
-import type { AddMemberData, AddMemberErrors, AddMemberResponses, AppendUploadData, AppendUploadErrors, AppendUploadResponses, CancelJobData, CancelJobErrors, CancelJobResponses, ChangeMemberData, ChangeMemberErrors, ChangeMemberResponses, ChangeRoundData, ChangeRoundErrors, ChangeRoundResponses, ChangeUserData, ChangeUserErrors, ChangeUserResponses, CheckAuditData, CheckAuditErrors, CheckAuditResponses, ConvertUploadData, ConvertUploadErrors, ConvertUploadResponses, CreateCaseData, CreateCaseErrors, CreateCaseResponses, CreateComparisonData, CreateComparisonErrors, CreateComparisonResponses, CreateDatasetData, CreateDatasetErrors, CreateDatasetResponses, CreateDrillData, CreateDrillErrors, CreateDrillResponses, CreateModelData, CreateModelErrors, CreateModelResponses, CreateProjectData, CreateProjectErrors, CreateProjectResponses, CreateRemedyData, CreateRemedyErrors, CreateRemedyResponses, CreateRoundData, CreateRoundErrors, CreateRoundResponses, CreateSignInLinkData, CreateSignInLinkErrors, CreateSignInLinkResponses, CreateSweepData, CreateSweepErrors, CreateSweepResponses, CreateTokenData, CreateTokenErrors, CreateTokenResponses, CreateUploadData, CreateUploadErrors, CreateUploadResponses, CurrentSessionData, CurrentSessionErrors, CurrentSessionResponses, DatasetColumnsData, DatasetColumnsErrors, DatasetColumnsResponses, DeleteDatasetData, DeleteDatasetErrors, DeleteDatasetResponses, DeleteModelData, DeleteModelErrors, DeleteModelResponses, DeleteUploadData, DeleteUploadErrors, DeleteUploadResponses, DownloadArchiveData, DownloadArchiveErrors, DownloadArchiveResponses, DownloadComparisonData, DownloadComparisonErrors, DownloadComparisonResponses, DownloadFlaggedData, DownloadFlaggedErrors, DownloadFlaggedResponses, DownloadIndexListData, DownloadIndexListErrors, DownloadIndexListResponses, DownloadModelData, DownloadModelErrors, DownloadModelResponses, DownloadRemovedData, DownloadRemovedErrors, DownloadRemovedResponses, DownloadScoresData, DownloadScoresErrors, DownloadScoresResponses, EndOtherSessionsData, EndOtherSessionsErrors, EndOtherSessionsResponses, EndSessionData, EndSessionErrors, EndSessionResponses, EstimateCaseData, EstimateCaseErrors, EstimateCaseResponses, FinishOidcData, FinishOidcErrors, GetAffectedPixelsData, GetAffectedPixelsErrors, GetAffectedPixelsResponses, GetAgreementData, GetAgreementErrors, GetAgreementResponses, GetAtlasData, GetAtlasErrors, GetAtlasResponses, GetCaseData, GetCaseErrors, GetCaseResponses, GetComparisonData, GetComparisonErrors, GetComparisonResponses, GetConfusionData, GetConfusionErrors, GetConfusionResponses, GetDatasetData, GetDatasetErrors, GetDatasetResponses, GetDrillData, GetDrillErrors, GetDrillFigureData, GetDrillFigureErrors, GetDrillFigureResponses, GetDrillResponses, GetEvidenceData, GetEvidenceErrors, GetEvidenceResponses, GetFigureData, GetFigureErrors, GetFigureResponses, GetImageData, GetImageErrors, GetImageOriginalData, GetImageOriginalErrors, GetImageOriginalResponses, GetImagePixelsData, GetImagePixelsErrors, GetImagePixelsResponses, GetImageResponses, GetJobData, GetJobErrors, GetJobLogData, GetJobLogErrors, GetJobLogResponses, GetJobResponses, GetModelData, GetModelErrors, GetModelResponses, GetPortraitData, GetPortraitErrors, GetPortraitResponses, GetProjectData, GetProjectErrors, GetProjectResponses, GetQueryPixelsData, GetQueryPixelsErrors, GetQueryPixelsResponses, GetQueueData, GetQueueErrors, GetQueueResponses, GetRemedyData, GetRemedyErrors, GetRemedyFigureData, GetRemedyFigureErrors, GetRemedyFigureResponses, GetRemedyResponses, GetReviewProgressData, GetReviewProgressErrors, GetReviewProgressResponses, GetRoundData, GetRoundErrors, GetRoundResponses, GetSweepData, GetSweepErrors, GetSweepFigureData, GetSweepFigureErrors, GetSweepFigureResponses, GetSweepResponses, GetUploadData, GetUploadErrors, GetUploadResponses, GuessCardData, GuessCardErrors, GuessCardResponses, HealthData, HealthErrors, HealthResponses, InviteUserData, InviteUserErrors, InviteUserResponses, ListArchitecturesData, ListArchitecturesErrors, ListArchitecturesResponses, ListAttacksData, ListAttacksErrors, ListAttacksResponses, ListAuditData, ListAuditErrors, ListAuditResponses, ListCasesData, ListCasesErrors, ListCasesResponses, ListComparisonsData, ListComparisonsErrors, ListComparisonsResponses, ListDatasetsData, ListDatasetsErrors, ListDatasetsResponses, ListDetectorsData, ListDetectorsErrors, ListDetectorsResponses, ListDrillsData, ListDrillsErrors, ListDrillsResponses, ListImagesData, ListImagesErrors, ListImagesResponses, ListJobsData, ListJobsErrors, ListJobsResponses, ListMembersData, ListMembersErrors, ListMembersResponses, ListModelsData, ListModelsErrors, ListModelsResponses, ListPredictionsData, ListPredictionsErrors, ListPredictionsResponses, ListProjectsData, ListProjectsErrors, ListProjectsResponses, ListRemediesData, ListRemediesErrors, ListRemediesResponses, ListResolutionsData, ListResolutionsErrors, ListResolutionsResponses, ListRoundsData, ListRoundsErrors, ListRoundsResponses, ListScoresData, ListScoresErrors, ListScoresResponses, ListSessionsData, ListSessionsErrors, ListSessionsResponses, ListSweepFlaggedData, ListSweepFlaggedErrors, ListSweepFlaggedResponses, ListSweepsData, ListSweepsErrors, ListSweepsResponses, ListTokensData, ListTokensErrors, ListTokensResponses, ListUploadsData, ListUploadsErrors, ListUploadsResponses, ListUsersData, ListUsersErrors, ListUsersResponses, ListVerdictsData, ListVerdictsErrors, ListVerdictsResponses, ListWorkersData, ListWorkersErrors, ListWorkersResponses, MetricsData, MetricsErrors, MetricsResponses, PostVerdictsData, PostVerdictsErrors, PostVerdictsResponses, PredictionColumnsData, PredictionColumnsErrors, PredictionColumnsResponses, PreviewRemovalData, PreviewRemovalErrors, PreviewRemovalResponses, ReadyData, ReadyErrors, ReadyResponses, ReassignRoundData, ReassignRoundErrors, ReassignRoundResponses, RedoVerdictsData, RedoVerdictsErrors, RedoVerdictsResponses, RefitCaseData, RefitCaseErrors, RefitCaseResponses, RemoveMemberData, RemoveMemberErrors, RemoveMemberResponses, ResolveConflictData, ResolveConflictErrors, ResolveConflictResponses, RetryJobData, RetryJobErrors, RetryJobResponses, RevokeTokenData, RevokeTokenErrors, RevokeTokenResponses, ScoreColumnsData, ScoreColumnsErrors, ScoreColumnsResponses, SetPasswordData, SetPasswordErrors, SetPasswordResponses, SignInData, SignInErrors, SignInResponses, SignInWaysData, SignInWaysErrors, SignInWaysResponses, SignInWithPasswordData, SignInWithPasswordErrors, SignInWithPasswordResponses, SignOffRoundData, SignOffRoundErrors, SignOffRoundResponses, SignOutData, SignOutErrors, SignOutResponses, StartOidcData, StartOidcErrors, StreamEventsData, StreamEventsErrors, StreamEventsResponses, TusCapabilitiesData, TusCapabilitiesErrors, TusCapabilitiesResponses, UndoVerdictsData, UndoVerdictsErrors, UndoVerdictsResponses, UpdateCaseData, UpdateCaseErrors, UpdateCaseResponses, UpdateDatasetData, UpdateDatasetErrors, UpdateDatasetResponses, UpdateModelData, UpdateModelErrors, UpdateModelResponses, UploadFileData, UploadFileErrors, UploadFileResponses, UploadOffsetData, UploadOffsetErrors, UploadOffsetResponses, UploadStorageData, UploadStorageErrors, UploadStorageResponses } from './types.gen';
+import type { AddMemberData, AddMemberErrors, AddMemberResponses, AppendUploadData, AppendUploadErrors, AppendUploadResponses, ArriveAtCaseData, ArriveAtCaseErrors, ArriveAtCaseResponses, CancelJobData, CancelJobErrors, CancelJobResponses, ChangeCommentData, ChangeCommentErrors, ChangeCommentResponses, ChangeMemberData, ChangeMemberErrors, ChangeMemberResponses, ChangeRoundData, ChangeRoundErrors, ChangeRoundResponses, ChangeUserData, ChangeUserErrors, ChangeUserResponses, ChangeWebhookData, ChangeWebhookErrors, ChangeWebhookResponses, CheckAuditData, CheckAuditErrors, CheckAuditResponses, ConvertUploadData, ConvertUploadErrors, ConvertUploadResponses, CreateCaseData, CreateCaseErrors, CreateCaseResponses, CreateCommentData, CreateCommentErrors, CreateCommentResponses, CreateComparisonData, CreateComparisonErrors, CreateComparisonResponses, CreateDatasetData, CreateDatasetErrors, CreateDatasetResponses, CreateDrillData, CreateDrillErrors, CreateDrillResponses, CreateModelData, CreateModelErrors, CreateModelResponses, CreateProjectData, CreateProjectErrors, CreateProjectResponses, CreateRemedyData, CreateRemedyErrors, CreateRemedyResponses, CreateRoundData, CreateRoundErrors, CreateRoundResponses, CreateSignInLinkData, CreateSignInLinkErrors, CreateSignInLinkResponses, CreateSweepData, CreateSweepErrors, CreateSweepResponses, CreateTokenData, CreateTokenErrors, CreateTokenResponses, CreateUploadData, CreateUploadErrors, CreateUploadResponses, CreateWebhookData, CreateWebhookErrors, CreateWebhookResponses, CurrentSessionData, CurrentSessionErrors, CurrentSessionResponses, DatasetColumnsData, DatasetColumnsErrors, DatasetColumnsResponses, DeleteCommentData, DeleteCommentErrors, DeleteCommentResponses, DeleteDatasetData, DeleteDatasetErrors, DeleteDatasetResponses, DeleteModelData, DeleteModelErrors, DeleteModelResponses, DeleteUploadData, DeleteUploadErrors, DeleteUploadResponses, DeleteWebhookData, DeleteWebhookErrors, DeleteWebhookResponses, DownloadArchiveData, DownloadArchiveErrors, DownloadArchiveResponses, DownloadComparisonData, DownloadComparisonErrors, DownloadComparisonResponses, DownloadFlaggedData, DownloadFlaggedErrors, DownloadFlaggedResponses, DownloadIndexListData, DownloadIndexListErrors, DownloadIndexListResponses, DownloadModelData, DownloadModelErrors, DownloadModelResponses, DownloadRemovedData, DownloadRemovedErrors, DownloadRemovedResponses, DownloadScoresData, DownloadScoresErrors, DownloadScoresResponses, EndOtherSessionsData, EndOtherSessionsErrors, EndOtherSessionsResponses, EndSessionData, EndSessionErrors, EndSessionResponses, EstimateCaseData, EstimateCaseErrors, EstimateCaseResponses, FinishOidcData, FinishOidcErrors, GetAffectedPixelsData, GetAffectedPixelsErrors, GetAffectedPixelsResponses, GetAgreementData, GetAgreementErrors, GetAgreementResponses, GetAtlasData, GetAtlasErrors, GetAtlasResponses, GetCaseData, GetCaseErrors, GetCaseResponses, GetComparisonData, GetComparisonErrors, GetComparisonResponses, GetConfusionData, GetConfusionErrors, GetConfusionResponses, GetDatasetData, GetDatasetErrors, GetDatasetResponses, GetDrillData, GetDrillErrors, GetDrillFigureData, GetDrillFigureErrors, GetDrillFigureResponses, GetDrillResponses, GetEvidenceData, GetEvidenceErrors, GetEvidenceResponses, GetFigureData, GetFigureErrors, GetFigureResponses, GetImageData, GetImageErrors, GetImageOriginalData, GetImageOriginalErrors, GetImageOriginalResponses, GetImagePixelsData, GetImagePixelsErrors, GetImagePixelsResponses, GetImageResponses, GetJobData, GetJobErrors, GetJobLogData, GetJobLogErrors, GetJobLogResponses, GetJobResponses, GetModelData, GetModelErrors, GetModelResponses, GetPortraitData, GetPortraitErrors, GetPortraitResponses, GetProjectData, GetProjectErrors, GetProjectResponses, GetQueryPixelsData, GetQueryPixelsErrors, GetQueryPixelsResponses, GetQueueData, GetQueueErrors, GetQueueResponses, GetRemedyData, GetRemedyErrors, GetRemedyFigureData, GetRemedyFigureErrors, GetRemedyFigureResponses, GetRemedyResponses, GetReviewProgressData, GetReviewProgressErrors, GetReviewProgressResponses, GetRoundData, GetRoundErrors, GetRoundResponses, GetSweepData, GetSweepErrors, GetSweepFigureData, GetSweepFigureErrors, GetSweepFigureResponses, GetSweepResponses, GetUploadData, GetUploadErrors, GetUploadResponses, GuessCardData, GuessCardErrors, GuessCardResponses, HealthData, HealthErrors, HealthResponses, InviteUserData, InviteUserErrors, InviteUserResponses, LeaveCaseData, LeaveCaseErrors, LeaveCaseResponses, ListArchitecturesData, ListArchitecturesErrors, ListArchitecturesResponses, ListAttacksData, ListAttacksErrors, ListAttacksResponses, ListAuditData, ListAuditErrors, ListAuditResponses, ListCasesData, ListCasesErrors, ListCasesResponses, ListCommentsData, ListCommentsErrors, ListCommentsResponses, ListComparisonsData, ListComparisonsErrors, ListComparisonsResponses, ListDatasetsData, ListDatasetsErrors, ListDatasetsResponses, ListDeliveriesData, ListDeliveriesErrors, ListDeliveriesResponses, ListDetectorsData, ListDetectorsErrors, ListDetectorsResponses, ListDrillsData, ListDrillsErrors, ListDrillsResponses, ListImagesData, ListImagesErrors, ListImagesResponses, ListJobsData, ListJobsErrors, ListJobsResponses, ListMembersData, ListMembersErrors, ListMembersResponses, ListModelsData, ListModelsErrors, ListModelsResponses, ListNotificationsData, ListNotificationsErrors, ListNotificationsResponses, ListPredictionsData, ListPredictionsErrors, ListPredictionsResponses, ListProjectsData, ListProjectsErrors, ListProjectsResponses, ListRemediesData, ListRemediesErrors, ListRemediesResponses, ListResolutionsData, ListResolutionsErrors, ListResolutionsResponses, ListRoundsData, ListRoundsErrors, ListRoundsResponses, ListScoresData, ListScoresErrors, ListScoresResponses, ListSessionsData, ListSessionsErrors, ListSessionsResponses, ListSweepFlaggedData, ListSweepFlaggedErrors, ListSweepFlaggedResponses, ListSweepsData, ListSweepsErrors, ListSweepsResponses, ListTokensData, ListTokensErrors, ListTokensResponses, ListUploadsData, ListUploadsErrors, ListUploadsResponses, ListUsersData, ListUsersErrors, ListUsersResponses, ListVerdictsData, ListVerdictsErrors, ListVerdictsResponses, ListWebhooksData, ListWebhooksErrors, ListWebhooksResponses, ListWorkersData, ListWorkersErrors, ListWorkersResponses, MarkNotificationsReadData, MarkNotificationsReadErrors, MarkNotificationsReadResponses, MetricsData, MetricsErrors, MetricsResponses, PingWebhookData, PingWebhookErrors, PingWebhookResponses, PostVerdictsData, PostVerdictsErrors, PostVerdictsResponses, PredictionColumnsData, PredictionColumnsErrors, PredictionColumnsResponses, PreviewRemovalData, PreviewRemovalErrors, PreviewRemovalResponses, ReadyData, ReadyErrors, ReadyResponses, ReassignRoundData, ReassignRoundErrors, ReassignRoundResponses, RedoVerdictsData, RedoVerdictsErrors, RedoVerdictsResponses, RefitCaseData, RefitCaseErrors, RefitCaseResponses, RemoveMemberData, RemoveMemberErrors, RemoveMemberResponses, ResolveConflictData, ResolveConflictErrors, ResolveConflictResponses, RetryJobData, RetryJobErrors, RetryJobResponses, RevokeTokenData, RevokeTokenErrors, RevokeTokenResponses, ScoreColumnsData, ScoreColumnsErrors, ScoreColumnsResponses, SetPasswordData, SetPasswordErrors, SetPasswordResponses, SignInData, SignInErrors, SignInResponses, SignInWaysData, SignInWaysErrors, SignInWaysResponses, SignInWithPasswordData, SignInWithPasswordErrors, SignInWithPasswordResponses, SignOffRoundData, SignOffRoundErrors, SignOffRoundResponses, SignOutData, SignOutErrors, SignOutResponses, StartOidcData, StartOidcErrors, StreamEventsData, StreamEventsErrors, StreamEventsResponses, TusCapabilitiesData, TusCapabilitiesErrors, TusCapabilitiesResponses, UndoVerdictsData, UndoVerdictsErrors, UndoVerdictsResponses, UpdateCaseData, UpdateCaseErrors, UpdateCaseResponses, UpdateDatasetData, UpdateDatasetErrors, UpdateDatasetResponses, UpdateModelData, UpdateModelErrors, UpdateModelResponses, UploadFileData, UploadFileErrors, UploadFileResponses, UploadOffsetData, UploadOffsetErrors, UploadOffsetResponses, UploadStorageData, UploadStorageErrors, UploadStorageResponses } from './types.gen';
 
 export type Options<TData extends TDataShape = TDataShape, ThrowOnError extends boolean = boolean, TResponse = unknown> = Options2<TData, ThrowOnError, TResponse> & {
     /**
@@ -845,6 +845,69 @@ export const resolveConflict = <ThrowOnError extends boolean = true>(options: Op
 });
 
 /**
+ * List Comments
+ *
+ * The comments on a case and its images, oldest first; with `index`, those on one image.
+ */
+export const listComments = <ThrowOnError extends boolean = true>(options: Options<ListCommentsData, ThrowOnError>) => (options.client ?? client).get<ListCommentsResponses, ListCommentsErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/comments', ...options });
+
+/**
+ * Create Comment
+ *
+ * Say something of a case or of one of its images; members mentioned as @NAME are notified.
+ */
+export const createComment = <ThrowOnError extends boolean = true>(options: Options<CreateCommentData, ThrowOnError>) => (options.client ?? client).post<CreateCommentResponses, CreateCommentErrors, ThrowOnError>({
+    url: '/api/v1/cases/{case_id}/comments',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Delete Comment
+ *
+ * Take back one's own comment.
+ */
+export const deleteComment = <ThrowOnError extends boolean = true>(options: Options<DeleteCommentData, ThrowOnError>) => (options.client ?? client).delete<DeleteCommentResponses, DeleteCommentErrors, ThrowOnError>({ url: '/api/v1/comments/{comment_id}', ...options });
+
+/**
+ * Change Comment
+ *
+ * Reword one's own comment.
+ */
+export const changeComment = <ThrowOnError extends boolean = true>(options: Options<ChangeCommentData, ThrowOnError>) => (options.client ?? client).patch<ChangeCommentResponses, ChangeCommentErrors, ThrowOnError>({
+    url: '/api/v1/comments/{comment_id}',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * List Notifications
+ *
+ * One's own notifications, the newest first.
+ */
+export const listNotifications = <ThrowOnError extends boolean = true>(options?: Options<ListNotificationsData, ThrowOnError>) => (options?.client ?? client).get<ListNotificationsResponses, ListNotificationsErrors, ThrowOnError>({ url: '/api/v1/notifications', ...options });
+
+/**
+ * Mark Notifications Read
+ *
+ * Mark one's notifications as read, up to one of them.
+ */
+export const markNotificationsRead = <ThrowOnError extends boolean = true>(options: Options<MarkNotificationsReadData, ThrowOnError>) => (options.client ?? client).post<MarkNotificationsReadResponses, MarkNotificationsReadErrors, ThrowOnError>({
+    url: '/api/v1/notifications/read',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
  * List Remedies
  *
  * A case's remedies, newest first.
@@ -1072,6 +1135,20 @@ export const metrics = <ThrowOnError extends boolean = true>(options?: Options<M
 export const streamEvents = <ThrowOnError extends boolean = true>(options?: Options<StreamEventsData, ThrowOnError, unknown>) => (options?.client ?? client).sse.get<StreamEventsResponses, StreamEventsErrors, ThrowOnError>({ url: '/api/v1/events', ...options });
 
 /**
+ * Leave Case
+ *
+ * Say that one has closed the case.
+ */
+export const leaveCase = <ThrowOnError extends boolean = true>(options: Options<LeaveCaseData, ThrowOnError>) => (options.client ?? client).delete<LeaveCaseResponses, LeaveCaseErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/presence', ...options });
+
+/**
+ * Arrive At Case
+ *
+ * Say that one looks at a case, and hear who else does. Say it again in time, or be gone.
+ */
+export const arriveAtCase = <ThrowOnError extends boolean = true>(options: Options<ArriveAtCaseData, ThrowOnError>) => (options.client ?? client).put<ArriveAtCaseResponses, ArriveAtCaseErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/presence', ...options });
+
+/**
  * List Audit
  *
  * Who did what, newest first.
@@ -1084,3 +1161,59 @@ export const listAudit = <ThrowOnError extends boolean = true>(options?: Options
  * Walk the whole chain and say whether it is whole.
  */
 export const checkAudit = <ThrowOnError extends boolean = true>(options?: Options<CheckAuditData, ThrowOnError>) => (options?.client ?? client).get<CheckAuditResponses, CheckAuditErrors, ThrowOnError>({ url: '/api/v1/audit/check', ...options });
+
+/**
+ * List Webhooks
+ *
+ * The webhooks of a project, for its owners.
+ */
+export const listWebhooks = <ThrowOnError extends boolean = true>(options: Options<ListWebhooksData, ThrowOnError>) => (options.client ?? client).get<ListWebhooksResponses, ListWebhooksErrors, ThrowOnError>({ url: '/api/v1/projects/{project_id}/webhooks', ...options });
+
+/**
+ * Create Webhook
+ *
+ * Tell an address of a project's events. The secret that signs them is shown in this answer only.
+ */
+export const createWebhook = <ThrowOnError extends boolean = true>(options: Options<CreateWebhookData, ThrowOnError>) => (options.client ?? client).post<CreateWebhookResponses, CreateWebhookErrors, ThrowOnError>({
+    url: '/api/v1/projects/{project_id}/webhooks',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * Delete Webhook
+ *
+ * Remove a webhook.
+ */
+export const deleteWebhook = <ThrowOnError extends boolean = true>(options: Options<DeleteWebhookData, ThrowOnError>) => (options.client ?? client).delete<DeleteWebhookResponses, DeleteWebhookErrors, ThrowOnError>({ url: '/api/v1/webhooks/{webhook_id}', ...options });
+
+/**
+ * Change Webhook
+ *
+ * Change a webhook's address or events, stop it for a while or let it go on.
+ */
+export const changeWebhook = <ThrowOnError extends boolean = true>(options: Options<ChangeWebhookData, ThrowOnError>) => (options.client ?? client).patch<ChangeWebhookResponses, ChangeWebhookErrors, ThrowOnError>({
+    url: '/api/v1/webhooks/{webhook_id}',
+    ...options,
+    headers: {
+        'Content-Type': 'application/json',
+        ...options.headers
+    }
+});
+
+/**
+ * List Deliveries
+ *
+ * The last deliveries to a webhook, the newest first.
+ */
+export const listDeliveries = <ThrowOnError extends boolean = true>(options: Options<ListDeliveriesData, ThrowOnError>) => (options.client ?? client).get<ListDeliveriesResponses, ListDeliveriesErrors, ThrowOnError>({ url: '/api/v1/webhooks/{webhook_id}/deliveries', ...options });
+
+/**
+ * Ping Webhook
+ *
+ * Send something to a webhook, to see that it arrives.
+ */
+export const pingWebhook = <ThrowOnError extends boolean = true>(options: Options<PingWebhookData, ThrowOnError>) => (options.client ?? client).post<PingWebhookResponses, PingWebhookErrors, ThrowOnError>({ url: '/api/v1/webhooks/{webhook_id}/ping', ...options });

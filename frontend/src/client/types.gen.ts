@@ -835,6 +835,84 @@ export type Column = {
 };
 
 /**
+ * Comment
+ *
+ * A comment.
+ */
+export type Comment = {
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Case Id
+     */
+    case_id: string;
+    /**
+     * Index
+     */
+    index: number | null;
+    /**
+     * Author
+     */
+    author: string;
+    /**
+     * Text
+     */
+    text: string;
+    /**
+     * Mentions
+     *
+     * Names of the members whom it mentions.
+     */
+    mentions: Array<string>;
+    /**
+     * At
+     */
+    at: string;
+    /**
+     * Edited At
+     */
+    edited_at: string | null;
+    /**
+     * Is Mine
+     */
+    is_mine: boolean;
+};
+
+/**
+ * CommentChange
+ *
+ * Another wording.
+ */
+export type CommentChange = {
+    /**
+     * Text
+     */
+    text: string;
+};
+
+/**
+ * CommentCreate
+ *
+ * Says something of a case, or of one of its training images.
+ */
+export type CommentCreate = {
+    /**
+     * Text
+     *
+     * Plain text; @NAME tells a member of the project.
+     */
+    text: string;
+    /**
+     * Index
+     *
+     * `index` of the training image; null: of the case as a whole.
+     */
+    index?: number | null;
+};
+
+/**
  * Comparison
  *
  * Detectors side by side on one case.
@@ -1206,6 +1284,48 @@ export type DatasetImageDetail = {
      * `index` of other images whose original bytes are the same, 50 at most.
      */
     twins: Array<number>;
+};
+
+/**
+ * Delivery
+ *
+ * What was sent, or is to be sent, to a webhook.
+ */
+export type Delivery = {
+    /**
+     * Id
+     */
+    id: number;
+    /**
+     * Event
+     */
+    event: string;
+    /**
+     * State
+     */
+    state: 'pending' | 'delivered' | 'failed';
+    /**
+     * Attempts
+     */
+    attempts: number;
+    /**
+     * Status
+     *
+     * HTTP status of the last answer.
+     */
+    status: number | null;
+    /**
+     * Error
+     */
+    error: string | null;
+    /**
+     * Created At
+     */
+    created_at: string;
+    /**
+     * Ended At
+     */
+    ended_at: string | null;
 };
 
 /**
@@ -2095,6 +2215,20 @@ export type LogLine = {
 };
 
 /**
+ * MarkRead
+ *
+ * Which notifications one has read.
+ */
+export type MarkRead = {
+    /**
+     * Up To
+     *
+     * The `id` of the newest one that was seen; older ones are read as well.
+     */
+    up_to: number;
+};
+
+/**
  * Measured
  *
  * A flagged set against what is known of the poison.
@@ -2228,6 +2362,70 @@ export type ModelCreate = {
      */
     dataset_id: string;
     card?: ModelCard | null;
+};
+
+/**
+ * Notification
+ *
+ * Something that one should know of.
+ */
+export type Notification = {
+    /**
+     * Id
+     */
+    id: number;
+    /**
+     * Kind
+     */
+    kind: 'mention' | 'assignment';
+    /**
+     * Project Id
+     */
+    project_id: string;
+    /**
+     * Case Id
+     */
+    case_id: string;
+    /**
+     * Actor
+     */
+    actor: string;
+    /**
+     * Text
+     */
+    text: string;
+    /**
+     * Path
+     *
+     * Where in the browser interface it is about.
+     */
+    path: string;
+    /**
+     * At
+     */
+    at: string;
+    /**
+     * Read
+     */
+    read: boolean;
+};
+
+/**
+ * Notifications
+ *
+ * One's notifications, the newest first.
+ */
+export type Notifications = {
+    /**
+     * N Unread
+     */
+    n_unread: number;
+    /**
+     * Items
+     *
+     * The last hundred.
+     */
+    items: Array<Notification>;
 };
 
 /**
@@ -2586,6 +2784,26 @@ export type Prediction = {
      * logit of the predicted class minus logsumexp of the others.
      */
     margin: number;
+};
+
+/**
+ * Presence
+ *
+ * Who looks at a case right now.
+ */
+export type Presence = {
+    /**
+     * Others
+     *
+     * Names, without one's own.
+     */
+    others: Array<string>;
+    /**
+     * Again In Seconds
+     *
+     * Say that you are there again within this time.
+     */
+    again_in_seconds: number;
 };
 
 /**
@@ -4117,6 +4335,114 @@ export type Verification = {
      * Seconds
      */
     seconds: number;
+};
+
+/**
+ * Webhook
+ *
+ * A webhook, without its secret.
+ */
+export type Webhook = {
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Project Id
+     */
+    project_id: string;
+    /**
+     * Url
+     */
+    url: string;
+    /**
+     * Events
+     */
+    events: Array<'dataset.ready' | 'dataset.failed' | 'model.ready' | 'model.failed' | 'case.opened' | 'case.scored' | 'case.failed' | 'case.refitted' | 'verdicts.recorded' | 'comment.added' | 'conflict.decided' | 'round.opened' | 'round.signed_off' | 'remedy.started' | 'remedy.ended'>;
+    /**
+     * Active
+     */
+    active: boolean;
+    /**
+     * Created At
+     */
+    created_at: string;
+};
+
+/**
+ * WebhookChange
+ *
+ * What to change of a webhook; fields that are left out stay.
+ */
+export type WebhookChange = {
+    /**
+     * Url
+     */
+    url?: string | null;
+    /**
+     * Events
+     */
+    events?: Array<'dataset.ready' | 'dataset.failed' | 'model.ready' | 'model.failed' | 'case.opened' | 'case.scored' | 'case.failed' | 'case.refitted' | 'verdicts.recorded' | 'comment.added' | 'conflict.decided' | 'round.opened' | 'round.signed_off' | 'remedy.started' | 'remedy.ended'> | null;
+    /**
+     * Active
+     */
+    active?: boolean | null;
+};
+
+/**
+ * WebhookCreate
+ *
+ * An address to be told of events.
+ */
+export type WebhookCreate = {
+    /**
+     * Url
+     *
+     * https of a public host.
+     */
+    url: string;
+    /**
+     * Events
+     */
+    events?: Array<'dataset.ready' | 'dataset.failed' | 'model.ready' | 'model.failed' | 'case.opened' | 'case.scored' | 'case.failed' | 'case.refitted' | 'verdicts.recorded' | 'comment.added' | 'conflict.decided' | 'round.opened' | 'round.signed_off' | 'remedy.started' | 'remedy.ended'>;
+};
+
+/**
+ * WebhookCreated
+ *
+ * The only answer that shows the secret.
+ */
+export type WebhookCreated = {
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Project Id
+     */
+    project_id: string;
+    /**
+     * Url
+     */
+    url: string;
+    /**
+     * Events
+     */
+    events: Array<'dataset.ready' | 'dataset.failed' | 'model.ready' | 'model.failed' | 'case.opened' | 'case.scored' | 'case.failed' | 'case.refitted' | 'verdicts.recorded' | 'comment.added' | 'conflict.decided' | 'round.opened' | 'round.signed_off' | 'remedy.started' | 'remedy.ended'>;
+    /**
+     * Active
+     */
+    active: boolean;
+    /**
+     * Created At
+     */
+    created_at: string;
+    /**
+     * Secret
+     *
+     * X-Orfila-Signature is `t=SECONDS,v1=HEX`: HMAC-SHA256 under this secret of `SECONDS.BODY`.
+     */
+    secret: string;
 };
 
 /**
@@ -6925,6 +7251,177 @@ export type ResolveConflictResponses = {
 
 export type ResolveConflictResponse = ResolveConflictResponses[keyof ResolveConflictResponses];
 
+export type ListCommentsData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: {
+        /**
+         * Index
+         */
+        index?: number | null;
+    };
+    url: '/api/v1/cases/{case_id}/comments';
+};
+
+export type ListCommentsErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ListCommentsResponses = {
+    /**
+     * Response List Comments
+     *
+     * Successful Response
+     */
+    200: Array<Comment>;
+};
+
+export type ListCommentsResponse = ListCommentsResponses[keyof ListCommentsResponses];
+
+export type CreateCommentData = {
+    body: CommentCreate;
+    headers?: {
+        /**
+         * Idempotency-Key
+         */
+        'Idempotency-Key'?: string | null;
+    };
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/comments';
+};
+
+export type CreateCommentErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type CreateCommentResponses = {
+    /**
+     * Successful Response
+     */
+    201: Comment;
+};
+
+export type CreateCommentResponse = CreateCommentResponses[keyof CreateCommentResponses];
+
+export type DeleteCommentData = {
+    body?: never;
+    path: {
+        /**
+         * Comment Id
+         */
+        comment_id: string;
+    };
+    query?: never;
+    url: '/api/v1/comments/{comment_id}';
+};
+
+export type DeleteCommentErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type DeleteCommentResponses = {
+    /**
+     * Successful Response
+     */
+    204: void;
+};
+
+export type DeleteCommentResponse = DeleteCommentResponses[keyof DeleteCommentResponses];
+
+export type ChangeCommentData = {
+    body: CommentChange;
+    path: {
+        /**
+         * Comment Id
+         */
+        comment_id: string;
+    };
+    query?: never;
+    url: '/api/v1/comments/{comment_id}';
+};
+
+export type ChangeCommentErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ChangeCommentResponses = {
+    /**
+     * Successful Response
+     */
+    200: Comment;
+};
+
+export type ChangeCommentResponse = ChangeCommentResponses[keyof ChangeCommentResponses];
+
+export type ListNotificationsData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/api/v1/notifications';
+};
+
+export type ListNotificationsErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ListNotificationsResponses = {
+    /**
+     * Successful Response
+     */
+    200: Notifications;
+};
+
+export type ListNotificationsResponse = ListNotificationsResponses[keyof ListNotificationsResponses];
+
+export type MarkNotificationsReadData = {
+    body: MarkRead;
+    path?: never;
+    query?: never;
+    url: '/api/v1/notifications/read';
+};
+
+export type MarkNotificationsReadErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type MarkNotificationsReadResponses = {
+    /**
+     * Successful Response
+     */
+    200: Notifications;
+};
+
+export type MarkNotificationsReadResponse = MarkNotificationsReadResponses[keyof MarkNotificationsReadResponses];
+
 export type ListRemediesData = {
     body?: never;
     path: {
@@ -7778,6 +8275,62 @@ export type StreamEventsResponses = {
     200: unknown;
 };
 
+export type LeaveCaseData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/presence';
+};
+
+export type LeaveCaseErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type LeaveCaseResponses = {
+    /**
+     * Successful Response
+     */
+    204: void;
+};
+
+export type LeaveCaseResponse = LeaveCaseResponses[keyof LeaveCaseResponses];
+
+export type ArriveAtCaseData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/presence';
+};
+
+export type ArriveAtCaseErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ArriveAtCaseResponses = {
+    /**
+     * Successful Response
+     */
+    200: Presence;
+};
+
+export type ArriveAtCaseResponse = ArriveAtCaseResponses[keyof ArriveAtCaseResponses];
+
 export type ListAuditData = {
     body?: never;
     path?: never;
@@ -7844,3 +8397,175 @@ export type CheckAuditResponses = {
 };
 
 export type CheckAuditResponse = CheckAuditResponses[keyof CheckAuditResponses];
+
+export type ListWebhooksData = {
+    body?: never;
+    path: {
+        /**
+         * Project Id
+         */
+        project_id: string;
+    };
+    query?: never;
+    url: '/api/v1/projects/{project_id}/webhooks';
+};
+
+export type ListWebhooksErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ListWebhooksResponses = {
+    /**
+     * Response List Webhooks
+     *
+     * Successful Response
+     */
+    200: Array<Webhook>;
+};
+
+export type ListWebhooksResponse = ListWebhooksResponses[keyof ListWebhooksResponses];
+
+export type CreateWebhookData = {
+    body: WebhookCreate;
+    path: {
+        /**
+         * Project Id
+         */
+        project_id: string;
+    };
+    query?: never;
+    url: '/api/v1/projects/{project_id}/webhooks';
+};
+
+export type CreateWebhookErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type CreateWebhookResponses = {
+    /**
+     * Successful Response
+     */
+    201: WebhookCreated;
+};
+
+export type CreateWebhookResponse = CreateWebhookResponses[keyof CreateWebhookResponses];
+
+export type DeleteWebhookData = {
+    body?: never;
+    path: {
+        /**
+         * Webhook Id
+         */
+        webhook_id: string;
+    };
+    query?: never;
+    url: '/api/v1/webhooks/{webhook_id}';
+};
+
+export type DeleteWebhookErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type DeleteWebhookResponses = {
+    /**
+     * Successful Response
+     */
+    204: void;
+};
+
+export type DeleteWebhookResponse = DeleteWebhookResponses[keyof DeleteWebhookResponses];
+
+export type ChangeWebhookData = {
+    body: WebhookChange;
+    path: {
+        /**
+         * Webhook Id
+         */
+        webhook_id: string;
+    };
+    query?: never;
+    url: '/api/v1/webhooks/{webhook_id}';
+};
+
+export type ChangeWebhookErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ChangeWebhookResponses = {
+    /**
+     * Successful Response
+     */
+    200: Webhook;
+};
+
+export type ChangeWebhookResponse = ChangeWebhookResponses[keyof ChangeWebhookResponses];
+
+export type ListDeliveriesData = {
+    body?: never;
+    path: {
+        /**
+         * Webhook Id
+         */
+        webhook_id: string;
+    };
+    query?: never;
+    url: '/api/v1/webhooks/{webhook_id}/deliveries';
+};
+
+export type ListDeliveriesErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ListDeliveriesResponses = {
+    /**
+     * Response List Deliveries
+     *
+     * Successful Response
+     */
+    200: Array<Delivery>;
+};
+
+export type ListDeliveriesResponse = ListDeliveriesResponses[keyof ListDeliveriesResponses];
+
+export type PingWebhookData = {
+    body?: never;
+    path: {
+        /**
+         * Webhook Id
+         */
+        webhook_id: string;
+    };
+    query?: never;
+    url: '/api/v1/webhooks/{webhook_id}/ping';
+};
+
+export type PingWebhookErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type PingWebhookResponses = {
+    /**
+     * Successful Response
+     */
+    201: Delivery;
+};
+
+export type PingWebhookResponse = PingWebhookResponses[keyof PingWebhookResponses];

@@ -2,14 +2,7 @@
 import { Alert, Button, Group, MultiSelect, Stack, Text, TextInput } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { type FormEvent, useState } from 'react'
-import {
-  changeWebhook,
-  createWebhook,
-  deleteWebhook,
-  pingWebhook,
-  type Webhook,
-  type WebhookCreate,
-} from '@/client'
+import { changeWebhook, createWebhook, deleteWebhook, pingWebhook, type Webhook, type WebhookCreate } from '@/client'
 import { CopyLine } from '@/components/copy'
 import { Loaded, ProblemPanel } from '@/components/states'
 import { body } from '@/lib/api'
