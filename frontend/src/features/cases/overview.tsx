@@ -251,7 +251,20 @@ export function OverviewScreen() {
             style={{ gridTemplateColumns: 'minmax(220px, max-content) minmax(0, 1fr)', alignItems: 'stretch' }}
           >
             <AffectedPanel item={found} classes={dataset?.classes ?? []} size={found.affected.length > 1 ? 96 : 224} />
-            {found.finding ? (
+            {blind ? (
+              <section className="panel">
+                <Empty
+                  action={
+                    <Link to="/c/$caseId/review" params={{ caseId }}>
+                      Go to your images
+                    </Link>
+                  }
+                >
+                  You judge this case blind. The finding, scores, others' verdicts and comments are shown when you have
+                  judged your images.
+                </Empty>
+              </section>
+            ) : found.finding ? (
               <FindingPanel item={found} finding={found.finding} />
             ) : (
               <section className="panel">
@@ -261,20 +274,6 @@ export function OverviewScreen() {
               </section>
             )}
           </div>
-          {blind && (
-            <section className="panel">
-              <Empty
-                action={
-                  <Link to="/c/$caseId/review" params={{ caseId }}>
-                    Go to your images
-                  </Link>
-                }
-              >
-                You judge this case blind. Scores, others' verdicts and comments are shown when you have judged your
-                images.
-              </Empty>
-            </section>
-          )}
           {found.finding && !blind && (
             <div className="columns" style={{ gridTemplateColumns: 'minmax(0, 1fr) minmax(300px, 400px)' }}>
               <Transforms item={found} />

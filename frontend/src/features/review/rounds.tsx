@@ -127,7 +127,7 @@ function RoundPanel({ item, round, members, leads }: { item: Case; round: Round;
   const running = round.state === 'open' || round.state === 'paused'
   return (
     <section className="panel" aria-label={`Round ${round.name}`}>
-      <Group justify="space-between" align="start">
+      <div className="panel-head">
         <h2>
           {round.name} <span className="quiet">{states[round.state]}</span>
         </h2>
@@ -143,7 +143,7 @@ function RoundPanel({ item, round, members, leads }: { item: Case; round: Round;
             </Link>
           )}
         </Group>
-      </Group>
+      </div>
       <Stack gap={12}>
         <div>
           <Progress value={(100 * round.n_answered) / round.n_images} aria-label={`Judged in ${round.name}`} />

@@ -119,7 +119,7 @@ export function SignInScreen() {
             <Stack gap={12}>
               <TextInput
                 label="One-time link or code"
-                description="From an invitation, or printed by `orfila up` and `orfila user link`. Open the link, or paste it here."
+                description="From an invitation, or printed in the terminal by orfila up and orfila user link. Open it, or paste it here."
                 inputWrapperOrder={['label', 'input', 'description']}
                 value={text}
                 onChange={(event) => setText(event.currentTarget.value)}

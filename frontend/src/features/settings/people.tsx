@@ -108,10 +108,10 @@ function Row({ account, onMade }: { account: Account; onMade: (made: SignInLink)
             <Button
               size="xs"
               variant="default"
-              aria-label={`${account.is_administrator ? 'Take administration from' : 'Make an administrator of'} ${account.name}`}
+              aria-label={`${account.is_administrator ? 'Take administration' : 'Make administrator'}: ${account.name}`}
               onClick={() => change.mutate({ is_administrator: !account.is_administrator })}
             >
-              {account.is_administrator ? 'No administrator' : 'Administrator'}
+              {account.is_administrator ? 'Take administration' : 'Make administrator'}
             </Button>
             <Button
               size="xs"

@@ -109,7 +109,7 @@ export function ProfileScreen() {
             </section>
             <Password has={has_password} />
             <section className="panel">
-              <Group justify="space-between">
+              <div className="panel-head">
                 <h2>Signed in</h2>
                 <Button
                   size="xs"
@@ -120,7 +120,7 @@ export function ProfileScreen() {
                 >
                   Sign out everywhere else
                 </Button>
-              </Group>
+              </div>
               {(end.error ?? endOthers.error) && <ProblemPanel error={end.error ?? endOthers.error} />}
               <Loaded query={sessions}>
                 {(all) => (

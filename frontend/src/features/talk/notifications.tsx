@@ -1,5 +1,5 @@
 // What one should know of: mentions, and images to judge.
-import { Button, Group, Text } from '@mantine/core'
+import { Button, Text } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { markNotificationsRead } from '@/client'
 import { Loaded } from '@/components/states'
@@ -23,7 +23,7 @@ export function NotificationsPanel() {
       <Loaded query={notifications}>
         {({ items, n_unread }) => (
           <>
-            <Group justify="space-between">
+            <div className="panel-head">
               <h2>
                 For you <span className="quiet">{n_unread > 0 ? `${n_unread} new` : ''}</span>
               </h2>
@@ -32,7 +32,7 @@ export function NotificationsPanel() {
                   Mark all as read
                 </Button>
               )}
-            </Group>
+            </div>
             {items.length === 0 ? (
               <Text c="dimmed">Nobody has mentioned you, and no round waits for you.</Text>
             ) : (
