@@ -53,6 +53,10 @@ class Settings(BaseSettings):
     )
     webhooks: bool = Field(False, description="Let owners of projects have events sent to addresses of theirs.")
     webhooks_to_private: bool = Field(False, description="Also to addresses of private networks and this machine.")
+    smtp_url: SecretStr | None = Field(
+        None, description="smtp://USER:PASSWORD@HOST:587 or smtps://...: notifications by e-mail too."
+    )
+    mail_from: str = Field("orfila@localhost", description="Sender of e-mails.")
     session_hours: int = Field(24 * 7, description="A sign-in lasts this long.")
     lease_seconds: float = Field(20.0, gt=0, description="A worker that is silent for this long loses its shard.")
     stall_seconds: float = Field(900.0, gt=0, description="A shard without progress for this long is taken back.")

@@ -1,11 +1,17 @@
 """Comments, mentions, notifications."""
 
+import email
+import smtplib
+import socketserver
+import threading
 from datetime import timedelta
 
 import pytest
+from conftest import Site
 
 from orfila.events.models import Event
 from orfila.identity.models import User
+from orfila.talk import mail
 from orfila.talk.service import mentioned
 
 
@@ -112,3 +118,68 @@ def test_who_looks_at_a_case_is_seen_by_the_others(site, team, monkeypatch):
         told = [e.topic for e in session.query(Event) if e.topic == "presence"]
     assert len(told) == 5, "three came, one left, one fell silent; who says again that they are there tells nobody"
     assert site.person("Stranger", None).put(path).status_code == 404
+
+
+class MailServer(socketserver.ThreadingTCPServer):
+    """Takes messages as SMTP servers do; `refuse` answers the next one with a failure."""
+
+    allow_reuse_address = True
+
+    def __init__(self):
+        self.messages, self.refuse = [], False
+        server = self
+
+        class Handler(socketserver.StreamRequestHandler):
+            def say(self, line):
+                self.wfile.write(line.encode() + b"\r\n")
+
+            def handle(self):
+                self.say("220 test")
+                while line := self.rfile.readline().decode().strip():
+                    if line.upper() == "DATA" and server.refuse:
+                        self.say("451 not now")
+                    elif line.upper() == "DATA":
+                        self.say("354 go on")
+                        lines = iter(self.rfile.readline, b".\r\n")
+                        server.messages.append(email.message_from_bytes(b"".join(lines)))
+                        self.say("250 taken")
+                    elif line.upper() == "QUIT":
+                        self.say("221 bye")
+                        return
+                    else:
+                        self.say("250 well")
+
+        super().__init__(("127.0.0.1", 0), Handler)
+        threading.Thread(target=self.serve_forever, daemon=True).start()
+
+
+@pytest.fixture
+def mail_server():
+    made = MailServer()
+    yield made
+    made.shutdown()
+    made.server_close()
+
+
+def test_notifications_go_out_by_mail_once_and_again_after_a_failure(tmp_path, mail_server):
+    url = f"smtp://127.0.0.1:{mail_server.server_address[1]}"
+    site = Site(tmp_path, smtp_url=url, mail_from="orfila@example.org")
+    case = site.case()
+    site.person("Ann", "reviewer")
+    site.person("Ben", "reviewer")
+    with site.database.transaction() as session:
+        session.query(User).filter_by(name="Ann").one().email = "ann@example.org"
+    site.post(f"/cases/{case['id']}/comments", {"text": "@Ann @Ben: the corner?", "index": 3})
+    mail_server.refuse = True
+    with pytest.raises(smtplib.SMTPException):
+        mail.send_due(site.database, site.settings)
+    mail_server.refuse = False
+    assert mail.send_due(site.database, site.settings) == 1
+    assert mail.send_due(site.database, site.settings) == 0
+    [message] = mail_server.messages
+    assert (message["To"], message["From"]) == ("ann@example.org", "orfila@example.org")
+    assert message["Subject"] == "Orfila: Administrator mentions you"
+    text = message.get_payload()
+    assert "@Ann @Ben: the corner?" in text
+    assert f"http://127.0.0.1:8000/c/{case['id']}/evidence?tab=all&i=3" in text
+    site.database.dispose()

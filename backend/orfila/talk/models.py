@@ -42,3 +42,4 @@ class Notification(Base):
     """Where in the browser interface it is about."""
     at: Mapped[datetime] = mapped_column(default=now)
     read_at: Mapped[datetime | None]
+    mailed_at: Mapped[datetime | None]

@@ -41,6 +41,7 @@ def upgrade() -> None:
         sa.Column("path", sa.String(300), nullable=False),
         sa.Column("at", UtcDateTime(), nullable=False),
         sa.Column("read_at", UtcDateTime()),
+        sa.Column("mailed_at", UtcDateTime()),
         sa.ForeignKeyConstraint(["user_id"], ["users.id"], name="fk_notifications_user_id_users", ondelete="CASCADE"),
         sa.ForeignKeyConstraint(
             ["project_id"], ["projects.id"], name="fk_notifications_project_id_projects", ondelete="CASCADE"

@@ -1,0 +1,56 @@
+"""The example of docs/api.md, run as it stands against the real product."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+import zipfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from conftest import Product, Sample
+
+from orfila.client import Client
+
+pytestmark = pytest.mark.timeout(240)
+
+PAGE = Path(__file__).parents[2] / "docs" / "api.md"
+
+
+@pytest.fixture
+def running(tmp_path: Path) -> Iterator[tuple[Product, str]]:
+    """The product, and a token for it."""
+    made = Product(tmp_path)
+    try:
+        with Client.sign_in(made.start()) as client:
+            yield made, client.create_token("example").secret
+    finally:
+        made.stop()
+
+
+def test_the_example_runs_from_a_case_to_a_check_for_ci(
+    running: tuple[Product, str], sample: Sample, tmp_path: Path
+) -> None:
+    product, token = running
+    example = re.search(r"```python\n(.*?)```", PAGE.read_text().partition("## Python")[2], re.DOTALL)
+    assert example is not None
+    folder = tmp_path / "example"
+    folder.mkdir()
+    shutil.copyfile(sample.archive, folder / "pictures.zip")
+    shutil.copyfile(sample.weights, folder / "model.safetensors")
+    environment = os.environ | {"ORFILA_ADDRESS": f"http://127.0.0.1:{product.port}", "ORFILA_TOKEN": token}
+    ran = subprocess.run(
+        [sys.executable, "-c", example[1]], cwd=folder, env=environment, capture_output=True, text=True, check=False
+    )
+    assert ran.returncode == 1, f"the data are poisoned, so a check of them fails:\n{ran.stdout}{ran.stderr}"
+    assert "Traceback" not in ran.stderr
+    said = ran.stdout.splitlines()
+    assert "training images" in said[0]
+    assert "reviewed flagged images are poison" in said[1]
+    assert len(said) == 4
+    with zipfile.ZipFile(folder / "cleansed.zip") as cleansed, zipfile.ZipFile(folder / "pictures.zip") as given:
+        assert 0 < len(cleansed.namelist()) < len(given.namelist())
