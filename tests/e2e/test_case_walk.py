@@ -126,6 +126,7 @@ def learn_by_keyboard(page: Page) -> None:
     page.keyboard.press("l")
     expect(page.get_by_text(re.compile(r"Learned from 3 verdicts: [\d,]+ flagged, "))).to_be_visible(timeout=30_000)
     expect(page.get_by_role("group", name="Learning from verdicts")).to_contain_text("Learned from 3 verdicts")
+    expect(page.get_by_role("tab", name=f"Flagged {before}", exact=True)).to_be_hidden()
     assert 0 < flagged_count(page) < before
     page.keyboard.press("Control+z")
     expect(page.get_by_role("button", name=re.compile("^Learn from 1 verdict"))).to_be_visible()
