@@ -8,6 +8,7 @@ from conftest import Site
 from joserfc.jwk import OctKey, RSAKey
 from provider import CLIENT_ID, CLIENT_SECRET, Provider
 
+from orfila.db import now
 from orfila.identity import passwords
 from orfila.identity.models import User
 
@@ -126,6 +127,14 @@ def test_a_disabled_account_does_nothing_and_comes_back(site, ada):
     site.client.patch(f"/api/v1/users/{user['id']}", json={"disabled": False})
     assert sign_in(site, "Ada", GOOD)[1].status_code == 200
     assert site.browser().get("/api/v1/projects", headers=headers).status_code == 200
+
+
+def test_a_session_of_a_disabled_account_is_none(site, ada):
+    """Also one that began while the account was being disabled."""
+    user, browser = ada
+    with site.database.transaction() as session:
+        session.get_one(User, user["id"]).disabled_at = now()
+    assert browser.get("/api/v1/session").status_code == 401
 
 
 def test_somebody_can_always_administer(site):
@@ -270,12 +279,13 @@ def test_groups_decide_what_a_person_may_do(provider, tmp_path):
     [
         {"issuer_says": "https://evil.example"},
         {"audience": "another-client"},
+        {"audience": "another-client", "person": {"sub": "1", "name": "Ada", "azp": CLIENT_ID}},
         {"nonce": "of another sign-in"},
         {"expires_in": -3600},
         {"shown_key": RSAKey.generate_key(2048, {"kid": "1"})},
         {"algorithm": "HS256", "key": OctKey.import_key(CLIENT_SECRET * 2, {"kid": "1"})},
     ],
-    ids=["issuer", "audience", "nonce", "expired", "signature", "shared secret"],
+    ids=["issuer", "audience", "audience of a friend", "nonce", "expired", "signature", "shared secret"],
 )
 def test_a_token_that_proves_nothing_signs_nobody_in(provider, tmp_path, lie):
     site = with_provider(provider, tmp_path)
