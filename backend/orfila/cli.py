@@ -16,6 +16,7 @@ import typer
 import typer.core
 
 from orfila import __version__
+from orfila.audit.commands import app as audit
 from orfila.errors import OrfilaError
 from orfila.settings import get_settings
 
@@ -91,6 +92,7 @@ app = typer.Typer(
 )
 user = typer.Typer(no_args_is_help=True, help="People and their API tokens.")
 app.add_typer(user, name="user")
+app.add_typer(audit, name="audit")
 
 
 @app.callback(invoke_without_command=True)

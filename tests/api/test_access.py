@@ -128,6 +128,7 @@ OWN = {
 READ_MORE = {
     ("GET", "/api/v1/users"): "administrate",
     ("GET", "/metrics"): "administrate",
+    ("GET", "/api/v1/audit/export.jsonl"): "administrate",
     ("GET", "/api/v1/rounds/{round_id}/queue"): "review",
     ("GET", "/api/v1/projects/{project_id}/webhooks"): "manage",
     ("GET", "/api/v1/webhooks/{webhook_id}/deliveries"): "manage",

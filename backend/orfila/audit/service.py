@@ -9,7 +9,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
+from datetime import datetime
 from typing import Any
 
 from sqlalchemy import select
@@ -18,11 +19,16 @@ from sqlalchemy.orm import Session
 from orfila.audit import schemas
 from orfila.audit.models import AuditEvent
 from orfila.db import now
+from orfila.errors import Forbidden, Unprocessable
 from orfila.identity.subject import Subject
 from orfila.pagination import decode_cursor, encode_cursor
 from orfila.projects.access import readable_projects
 from orfila.schema_base import Page
 
+_EXPORTED = (
+    "id", "at", "actor", "action", "subject_kind", "subject_id", "project_id", "case_id", "detail", "previous_hash",
+    "hash",
+)  # fmt: skip
 GENESIS = "0" * 64
 """What the first event follows."""
 
@@ -89,10 +95,13 @@ def list_events(
     cursor: str | None,
     limit: int,
     *,
+    actor: str | None = None,
+    kind: str | None = None,
     blind_cases: Collection[str] = (),
 ) -> Page[schemas.AuditEvent]:
     """A page of events that the subject may see, newest first. Events of no project are for administrators.
 
+    kind: what stands before the point of an action, e.g. `verdicts`.
     blind_cases: cases that the subject still judges blind; of these, others' events are left out.
     """
     query = select(AuditEvent)
@@ -107,6 +116,10 @@ def list_events(
         query = query.where(AuditEvent.subject_id == subject_id)
     if case_id is not None:
         query = query.where(AuditEvent.case_id == case_id)
+    if actor is not None:
+        query = query.where(AuditEvent.actor == actor)
+    if kind is not None:
+        query = query.where(AuditEvent.action.startswith(f"{kind}.", autoescape=True))
     if cursor is not None:
         query = query.where(AuditEvent.id < decode_cursor(cursor, (int,))[0])
     rows = list(session.scalars(query.order_by(AuditEvent.id.desc()).limit(limit + 1)))
@@ -116,8 +129,42 @@ def list_events(
 
 def check(session: Session) -> schemas.ChainCheck:
     """Walk the whole chain and say where it breaks first."""
+    return check_events(_everything(session))
+
+
+def export(session: Session) -> Iterator[str]:
+    """The whole chain as lines of JSON, oldest first: what `read_exported` reads and `check_events` can check."""
+    for event in _everything(session):
+        fields = {name: getattr(event, name) for name in _EXPORTED}
+        yield json.dumps(fields | {"at": event.at.isoformat(timespec="milliseconds")}) + "\n"
+
+
+def read_exported(lines: Iterable[str]) -> Iterator[AuditEvent]:
+    """The events of an exported chain. Raises Unprocessable for a line that is none of it."""
+    for number, line in enumerate(lines, start=1):
+        try:
+            fields = json.loads(line)
+            yield AuditEvent(
+                **{name: fields[name] for name in _EXPORTED} | {"at": datetime.fromisoformat(fields["at"])}
+            )
+        except (ValueError, KeyError, TypeError) as error:
+            raise Unprocessable(f"Line {number} is no event of an exported audit trail.") from error
+
+
+def require_administrator(subject: Subject) -> None:
+    """Refuse everybody else: the whole chain tells of all projects."""
+    if not subject.is_administrator:
+        raise Forbidden("The whole trail tells of all projects; ask an administrator.", code="administrators_only")
+
+
+def _everything(session: Session) -> Iterable[AuditEvent]:
+    return session.scalars(select(AuditEvent).order_by(AuditEvent.id).execution_options(yield_per=1000))
+
+
+def check_events(events: Iterable[AuditEvent]) -> schemas.ChainCheck:
+    """Walk a chain from its first event and say where it breaks first."""
     previous, count, broken = GENESIS, 0, None
-    for event in session.scalars(select(AuditEvent).order_by(AuditEvent.id).execution_options(yield_per=1000)):
+    for event in events:
         count += 1
         if broken is None and (event.previous_hash != previous or compute_hash(event) != event.hash):
             broken = event.id

@@ -8348,6 +8348,14 @@ export type ListAuditData = {
          */
         case_id?: string | null;
         /**
+         * Actor
+         */
+        actor?: string | null;
+        /**
+         * Kind
+         */
+        kind?: string | null;
+        /**
          * Cursor
          */
         cursor?: string | null;
@@ -8397,6 +8405,29 @@ export type CheckAuditResponses = {
 };
 
 export type CheckAuditResponse = CheckAuditResponses[keyof CheckAuditResponses];
+
+export type ExportAuditData = {
+    body?: never;
+    path?: never;
+    query?: never;
+    url: '/api/v1/audit/export.jsonl';
+};
+
+export type ExportAuditErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ExportAuditResponses = {
+    /**
+     * Successful Response
+     */
+    200: Blob | File;
+};
+
+export type ExportAuditResponse = ExportAuditResponses[keyof ExportAuditResponses];
 
 export type ListWebhooksData = {
     body?: never;

@@ -331,7 +331,7 @@ export const q = {
       queryKey: ['job', id, 'log'],
       queryFn: () => body(getJobLog({ path: { job_id: id }, query: { limit: 500 } })),
     }),
-  audit: (filter: { project_id?: string; case_id?: string; subject_id?: string }) =>
+  audit: (filter: { project_id?: string; case_id?: string; subject_id?: string; kind?: string; actor?: string }) =>
     infiniteQueryOptions({
       queryKey: ['audit', filter],
       queryFn: ({ pageParam }) => body(listAudit({ query: { ...filter, limit: 100, cursor: pageParam } })),

@@ -1,7 +1,9 @@
 // What happened, hash-chained: of one case, or of everything; with a button that verifies the chain.
-import { Button } from '@mantine/core'
+import { Button, Group, Select, Text, TextInput } from '@mantine/core'
+import { useDebouncedValue } from '@mantine/hooks'
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query'
 import { useParams } from '@tanstack/react-router'
+import { useState } from 'react'
 import { Digest } from '@/components/copy'
 import { More } from '@/components/more'
 import { TitleRow } from '@/components/page'
@@ -32,17 +34,69 @@ function VerifyChain() {
   )
 }
 
+/** Kinds of events: what stands before the point of an action. */
+const kinds = [
+  'case',
+  'comment',
+  'comparison',
+  'conflict',
+  'dataset',
+  'drill',
+  'job',
+  'member',
+  'model',
+  'project',
+  'remedy',
+  'round',
+  'session',
+  'sweep',
+  'token',
+  'upload',
+  'user',
+  'verdicts',
+  'webhook',
+]
+
 function Events({ filter }: { filter: { case_id?: string } }) {
-  const events = useInfiniteQuery(q.audit(filter))
+  const [kind, setKind] = useState<string | null>(null)
+  const [actor, setActor] = useState('')
+  const [typed] = useDebouncedValue(actor.trim(), 300)
+  const events = useInfiniteQuery(q.audit({ ...filter, kind: kind ?? undefined, actor: typed || undefined }))
   return (
-    <Loaded query={events}>
-      {({ items }) => (
-        <>
-          <Timeline events={items} hashes />
-          <More query={events} shown={items.length} />
-        </>
-      )}
-    </Loaded>
+    <>
+      <Group gap={12} mb={12}>
+        <Select
+          size="xs"
+          aria-label="Kind"
+          placeholder="Every kind"
+          data={kinds}
+          value={kind}
+          onChange={setKind}
+          clearable
+          w={160}
+        />
+        <TextInput
+          size="xs"
+          aria-label="Person"
+          placeholder="Everybody: a whole name"
+          value={actor}
+          onChange={(event) => setActor(event.currentTarget.value)}
+          w={200}
+        />
+      </Group>
+      <Loaded query={events}>
+        {({ items }) =>
+          items.length === 0 ? (
+            <Text c="dimmed">Nothing of this kind, or by this person.</Text>
+          ) : (
+            <>
+              <Timeline events={items} hashes />
+              <More query={events} shown={items.length} />
+            </>
+          )
+        }
+      </Loaded>
+    </>
   )
 }
 
@@ -60,9 +114,15 @@ export function CaseActivityScreen() {
 }
 
 export function AuditScreen() {
+  const administrates = useQuery(q.session()).data?.user.is_administrator
   return (
     <div className="page">
       <TitleRow title="Audit trail" chip={<SettingsTabs />}>
+        {administrates && (
+          <a href="/api/v1/audit/export.jsonl" download>
+            Export
+          </a>
+        )}
         <VerifyChain />
       </TitleRow>
       <section className="panel">
