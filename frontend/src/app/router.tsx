@@ -181,7 +181,7 @@ const review = createRoute({
 const judge = createRoute({
   getParentRoute: () => caseRoot,
   path: '/rounds/$roundId',
-  validateSearch: (raw) => compact({ queue: oneOf(['mine', 'conflicts'])(raw, 'queue') }),
+  validateSearch: (raw) => compact({ queue: oneOf(['mine', 'second', 'conflicts'])(raw, 'queue') }),
   component: lazyRouteComponent(() => import('@/features/review/judge'), 'JudgeScreen'),
 })
 const repair = createRoute({

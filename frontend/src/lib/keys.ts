@@ -5,7 +5,9 @@ export type KeyAction =
   | { kind: 'move'; by: 'left' | 'right' | 'up' | 'down' | 'home' | 'end' | 'page-up' | 'page-down'; extend: boolean }
   | { kind: 'verdict'; verdict: VerdictValue | null; advance: boolean }
   | { kind: 'undecided'; step: 1 | -1 }
-  | { kind: 'select' | 'select-all' | 'clear' | 'undo' | 'redo' | 'difference' | 'help' | 'blink' | 'learn' }
+  | {
+      kind: 'select' | 'select-all' | 'clear' | 'undo' | 'redo' | 'difference' | 'help' | 'blink' | 'learn' | 'comment'
+    }
   | { kind: 'zoom'; step: 1 | -1 }
 
 export const keySheet: { keys: string[]; does: string }[] = [
@@ -21,6 +23,7 @@ export const keySheet: { keys: string[]; does: string }[] = [
   { keys: ['N', 'B'], does: 'Next, previous undecided' },
   { keys: ['Ctrl', 'Z'], does: 'Undo the last verdict, bulk too (Ctrl Shift Z: again)' },
   { keys: ['L'], does: 'Learn from the verdicts: scores and gallery follow' },
+  { keys: ['M'], does: 'Comment on the image (Ctrl Enter sends)' },
   { keys: ['V'], does: 'Hold: blink between candidate and affected image' },
   { keys: ['D'], does: 'Difference between candidate and affected image' },
   { keys: ['+', '−'], does: 'Larger or smaller tiles' },
@@ -67,6 +70,8 @@ export function keyAction(event: KeyLike): KeyAction | null {
       return { kind: 'blink' }
     case 'l':
       return { kind: 'learn' }
+    case 'm':
+      return { kind: 'comment' }
     case 'd':
       return { kind: 'difference' }
     case '+':

@@ -182,6 +182,8 @@ function Workbench({
           return redo()
         case 'learn':
           return learn()
+        case 'comment':
+          return document.querySelector<HTMLTextAreaElement>('[data-comment-on="image"]')?.focus()
         case 'blink':
           return setBlink(true)
         case 'difference':

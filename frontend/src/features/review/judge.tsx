@@ -157,6 +157,13 @@ function Conflicts({ item, round, images }: { item: Case; round: Round; images: 
   )
 }
 
+const titles = { mine: 'my images', second: 'second opinions', conflicts: 'conflicts' }
+const nothing = {
+  mine: 'Nothing is left for you in this round.',
+  second: 'No image waits for a second opinion of yours.',
+  conflicts: 'No conflict is left to decide.',
+}
+
 export function JudgeScreen() {
   const { caseId, roundId } = useParams({ from: '/app/c/$caseId/rounds/$roundId' })
   const { queue: kind = 'mine' } = useSearch({ from: '/app/c/$caseId/rounds/$roundId' })
@@ -177,7 +184,7 @@ export function JudgeScreen() {
           <>
             <div style={{ display: 'flex', gap: 16, alignItems: 'baseline' }}>
               <h2 style={{ margin: 0 }}>
-                {found.name} <span className="quiet">{kind === 'conflicts' ? 'conflicts' : 'my images'}</span>
+                {found.name} <span className="quiet">{titles[kind]}</span>
               </h2>
               {back}
             </div>
@@ -185,11 +192,7 @@ export function JudgeScreen() {
               {(todo) =>
                 todo.images.length === 0 ? (
                   <section className="panel">
-                    <Empty action={back}>
-                      {kind === 'conflicts'
-                        ? 'No conflict is left to decide.'
-                        : 'Nothing is left for you in this round.'}
-                    </Empty>
+                    <Empty action={back}>{nothing[kind]}</Empty>
                   </section>
                 ) : (
                   <>

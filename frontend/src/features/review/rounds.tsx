@@ -111,7 +111,20 @@ function Reassign({ round, members, onDone }: { round: Round; members: Member[];
   )
 }
 
-function RoundPanel({ item, round, members, leads }: { item: Case; round: Round; members: Member[]; leads: boolean }) {
+function RoundPanel({
+  item,
+  round,
+  members,
+  leads,
+  me,
+}: {
+  item: Case
+  round: Round
+  members: Member[]
+  leads: boolean
+  /** Id of who looks, if they may judge. */
+  me: string | undefined
+}) {
   const again = useRoundsAgain(item.id)
   const change = useMutation({
     mutationFn: (state: 'open' | 'paused' | 'closed') =>
@@ -135,6 +148,11 @@ function RoundPanel({ item, round, members, leads }: { item: Case; round: Round;
           {round.n_mine > 0 && (
             <Link to="/c/$caseId/rounds/$roundId" params={path} className="primary-link">
               Judge {plural(round.n_mine, 'image')}
+            </Link>
+          )}
+          {round.state === 'open' && me !== undefined && !round.reviewers.some((r) => r.user_id === me) && (
+            <Link to="/c/$caseId/rounds/$roundId" params={path} search={{ queue: 'second' }}>
+              Give second opinions
             </Link>
           )}
           {(round.n_conflicts ?? 0) > 0 && (
@@ -191,6 +209,7 @@ export function Rounds({ item }: { item: Case }) {
   const session = useQuery(q.session()).data
   const role = useQuery(q.projects()).data?.find((p) => p.id === item.project_id)?.role
   const leads = session?.user.is_administrator === true || role === 'owner' || role === 'analyst'
+  const me = judges(members).find((m) => m.user_id === session?.user.id)?.user_id
   const [making, setMaking] = useState(false)
   return (
     <Stack gap={16}>
@@ -215,7 +234,9 @@ export function Rounds({ item }: { item: Case }) {
               <Empty>No round yet.</Empty>
             </section>
           ) : (
-            all.map((round) => <RoundPanel key={round.id} item={item} round={round} members={members} leads={leads} />)
+            all.map((round) => (
+              <RoundPanel key={round.id} item={item} round={round} members={members} leads={leads} me={me} />
+            ))
           )
         }
       </Loaded>

@@ -134,6 +134,7 @@ export function Comments({ caseId, index }: { caseId: string; index?: number }) 
           <Textarea
             label={index === undefined ? 'Comment on the case' : 'Comment on this image'}
             placeholder="@Name tells a member"
+            data-comment-on={index === undefined ? 'case' : 'image'}
             autosize
             minRows={2}
             value={text}
