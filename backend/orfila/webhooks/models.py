@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import BigInteger, Float, ForeignKey, Index, Integer, String
+from sqlalchemy import BigInteger, Double, ForeignKey, Index, Integer, String
 from sqlalchemy.orm import Mapped, mapped_column
 
 from orfila.db import Base, id_column, now
@@ -39,7 +39,7 @@ class Delivery(Base):
     state: Mapped[str] = mapped_column(String(9), default="pending")
     """pending, delivered or failed."""
     attempts: Mapped[int] = mapped_column(default=0)
-    due_at: Mapped[float] = mapped_column(Float(53))
+    due_at: Mapped[float] = mapped_column(Double)
     """By the database's clock, seconds since 1970."""
     status: Mapped[int | None]
     """HTTP status of the last answer."""
