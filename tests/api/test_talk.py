@@ -12,7 +12,7 @@ from conftest import Site
 from orfila.events.models import Event
 from orfila.identity.models import User
 from orfila.talk import mail
-from orfila.talk.service import mentioned
+from orfila.talk.service import LATER, mentioned
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,9 @@ def test_who_judges_blind_neither_reads_nor_writes_comments(site, team):
     path = f"/api/v1/cases/{case['id']}/comments"
     assert people["Ann"].get(path).json()["code"] == "blind"
     assert people["Ann"].post(path, json={"text": "x"}).json()["code"] == "blind"
-    [note] = people["Ann"].get("/api/v1/notifications").json()["items"]
+    site.post(f"/cases/{case['id']}/comments", {"text": "@Ann surely poison", "index": 1})
+    later, note = people["Ann"].get("/api/v1/notifications").json()["items"]
+    assert (later["kind"], later["text"]) == ("mention", LATER), "a mention tells no more than that there is one"
     assert (note["kind"], note["path"]) == ("assignment", f"/c/{case['id']}/rounds/{made['id']}")
     assert note["text"] == f"{made['n_images']} images of 'dog seen as cat' to judge in 'r', due 24 December 2026."
 

@@ -102,7 +102,6 @@ def sign_in_with_password(
 
 @public.get("/oidc/start", status_code=303, response_class=RedirectResponse)
 def start_oidc(
-    request: Request,
     database: DatabaseDep,
     settings: SettingsDep,
     limits: LimitsDep,
@@ -140,7 +139,9 @@ def finish_oidc(
         with database.transaction() as session:
             attempt = oidc.take(session, state, request.cookies.get(STATE_COOKIE))
             destination = attempt.destination
-        claims = oidc.ask_who(settings, str(request.url), attempt)
+        # As the provider sees the address: behind a proxy the request has another one.
+        answered = f"{service.base_url(settings)}{oidc.CALLBACK}?{request.url.query}"
+        claims = oidc.ask_who(settings, answered, attempt)
         with database.transaction() as session:
             user = oidc.user_of(session, settings, claims)
             secret, _, _ = service.start_session(session, user, "oidc", settings, origin)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
 
 from sqlalchemy import delete, select
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from orfila.cases import service as cases
@@ -29,7 +31,9 @@ def arrive(session: Session, subject: Subject, case_id: str) -> schemas.Presence
     ).all()
     row = session.get(Viewer, (case_id, subject.user_id))
     if row is None:
-        session.add(Viewer(case_id=case_id, user_id=subject.user_id, seen_at=at))
+        # Another tab of theirs may be first.
+        with suppress(IntegrityError), session.begin_nested():
+            session.add(Viewer(case_id=case_id, user_id=subject.user_id, seen_at=at))
     else:
         row.seen_at = at
     if row is None or set(gone) - {subject.user_id}:

@@ -100,7 +100,8 @@ def add_batch(
         .order_by(VerdictBatch.id.desc())
         .offset(KEPT_BATCHES)
     )
-    session.execute(delete(VerdictBatch).where(VerdictBatch.id.in_(list(session.scalars(old)))))
+    if ids := list(session.scalars(old)):
+        session.execute(delete(VerdictBatch).where(VerdictBatch.id.in_(ids)))
 
 
 def next_batch(session: Session, case_id: str, reviewer_id: str, *, redo: bool) -> VerdictBatch | None:

@@ -65,6 +65,11 @@ def blind_cases(user_id: str) -> Select[str]:
     )
 
 
+def is_blind(session: Session, user_id: str, case_id: str) -> bool:
+    """Whether a person has something of a case left to judge blind."""
+    return session.scalar(blind_cases(user_id).where(ReviewRound.case_id == case_id).limit(1)) is not None
+
+
 def unanswered(session: Session, round_id: str, reviewer_id: str) -> list[int]:
     """What a reviewer has left in a round, in their own order."""
     query = (

@@ -213,10 +213,7 @@ def may_adjudicate(session: Session, subject: Subject, case: Case, rounds: Itera
 
 def is_blind(session: Session, subject: Subject, case_id: str) -> bool:
     """Whether a person has something of a case left to judge blind."""
-    return (
-        session.scalar(repository.blind_cases(subject.user_id).where(ReviewRound.case_id == case_id).limit(1))
-        is not None
-    )
+    return repository.is_blind(session, subject.user_id, case_id)
 
 
 def blind_cases(session: Session, subject: Subject) -> set[str]:
@@ -256,12 +253,8 @@ def _require_sight(session: Session, subject: Subject, case: Case) -> None:
 
 
 def _require_lead(session: Session, subject: Subject, case: Case, row: ReviewRound) -> None:
-    if not _leads(session, subject, case, row):
+    if not may_adjudicate(session, subject, case, [row]):
         raise Forbidden("Which images are controls is for owners, analysts and the adjudicator, after their own part.")
-
-
-def _leads(session: Session, subject: Subject, case: Case, row: ReviewRound) -> bool:
-    return may_adjudicate(session, subject, case, [row]) and not is_blind(session, subject, case.id)
 
 
 def _mine(session: Session, subject: Subject, row: ReviewRound) -> list[int]:
@@ -333,8 +326,8 @@ def _name(session: Session, user_id: str | None) -> str:
 
 
 def _described(session: Session, subject: Subject, case: Case, row: ReviewRound) -> schemas.Round:
-    leads = _leads(session, subject, case, row)
     sees = not is_blind(session, subject, case.id)
+    leads = sees and may_adjudicate(session, subject, case, [row])
     images = repository.strata(session, row.id)
     asked, answers = repository.assigned(session, row.id), repository.answers_of_assigned(session, row.id)
     return schemas.Round(

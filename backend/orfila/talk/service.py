@@ -18,12 +18,15 @@ from orfila.events import publish
 from orfila.identity.models import User
 from orfila.identity.subject import Subject
 from orfila.projects.models import Membership
+from orfila.rounds import repository as rounds
 from orfila.storage import BlobStore
 from orfila.talk import schemas
 from orfila.talk.models import Comment, Notification
 from orfila.talk.notices import notify
 
 LISTED = 100
+LATER = "A comment mentions you; it is shown when you have judged your images of this case."
+"""What somebody is told who judges the case blind, in the application and by e-mail."""
 
 
 def list_comments(session: Session, subject: Subject, case_id: str, index: int | None) -> list[schemas.Comment]:
@@ -115,7 +118,9 @@ def mentioned(text: str, names: Iterable[str]) -> list[str]:
 
 def _tell(session: Session, subject: Subject, case: Case, row: Comment, people: Iterable[str]) -> None:
     where = f"/c/{case.id}" if row.image_index is None else f"/c/{case.id}/evidence?tab=all&i={row.image_index}"
-    for user_id in sorted(set(people) - {subject.user_id}):
+    told = set(people) - {subject.user_id}
+    blind = {each for each in told if rounds.is_blind(session, each, case.id)}
+    for user_id in sorted(told):
         notify(
             session,
             user_id,
@@ -123,7 +128,7 @@ def _tell(session: Session, subject: Subject, case: Case, row: Comment, people: 
             actor=subject.name,
             project_id=case.project_id,
             case_id=case.id,
-            text=row.text,
+            text=LATER if user_id in blind else row.text,
             path=where,
         )
     _publish(session, case)
