@@ -25,7 +25,7 @@ from orfila.webhooks.models import Delivery, Webhook
 
 MAX_ATTEMPTS = 8
 FIRST_PAUSE_SECONDS = 10.0
-"""Before the second attempt; each later pause is four times as long, so that all take a day and a half."""
+"""Before the second attempt; each later pause is four times as long, so that all take fifteen hours."""
 TIMEOUT_SECONDS = 10.0
 _CLAIM_SECONDS = 60.0
 """A sender that dies leaves its delivery to others after this."""

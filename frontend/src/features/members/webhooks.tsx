@@ -137,7 +137,7 @@ export function Webhooks({ projectId }: { projectId: string }) {
       <h2>Webhooks</h2>
       <Stack gap={12}>
         <Text c="dimmed">
-          Other systems are told of the project's events: a signed POST of JSON, tried again for a day and a half.
+          Other systems are told of the project's events: a signed POST of JSON, tried again for fifteen hours.
         </Text>
         <form onSubmit={submit}>
           <Group align="end" gap={16}>
