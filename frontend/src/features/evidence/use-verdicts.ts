@@ -71,6 +71,8 @@ export function useVerdicts(caseId: string) {
         } else {
           const some = items.slice(number * BATCH, (number + 1) * BATCH)
           await body(postVerdicts({ path, headers, body: { items: some } }))
+          // A list that was asked for before the server had these, and comes only now, would take them off the page.
+          show(some)
         }
       }
     },
