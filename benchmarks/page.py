@@ -5,7 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from benchmarks import browser, cluster, intake, page_alarms, page_detection, page_repair, page_speed, published, scale
+from benchmarks import (
+    browser,
+    cluster,
+    intake,
+    page_alarms,
+    page_detection,
+    page_repair,
+    page_review,
+    page_speed,
+    published,
+    scale,
+)
 from benchmarks.page_detection import Results
 from benchmarks.plan import Plan
 from benchmarks.tables import table
@@ -41,6 +52,7 @@ def write(stored: dict[str, dict[str, Any]], plan: Plan, data: str, missing: Seq
         page_repair.previews(results),
         page_alarms.alarms(results),
         page_alarms.sweeps(results, plan),
+        page_review.review(results),
         page_speed.phases(results),
         page_speed.speed(results),
         scale.page(results["scale"]) if "scale" in results else "",

@@ -30,6 +30,7 @@ from benchmarks import (
     machine,
     phases,
     repair,
+    review,
     scale,
     speed,
     sweeps,
@@ -218,6 +219,8 @@ def _of_attack(plan: Plan, place: Place, attack: AttackPlan, seed: int, base: di
     if attack.label in plan.poisoned_for_alarms:
         asked = told | {"n": plan.n_ordinary}
         found.append(Piece(f"alarms {case}", MEASURE, asked, _alarms, (place, case, plan.n_ordinary)))
+    if attack.label in plan.reviewed:
+        found.append(Piece(f"review {case}", MEASURE, told, _review, (place, case)))
     if attack.label in plan.on_ekfac:
         found.append(Piece(f"engines {case}", MEASURE, told, _engines, (place, case)))
     repairs = [("cf", detector) for detector in plan.fine_tuned_after]
@@ -271,6 +274,10 @@ def _alarms(place: Place, case: str, n_images: int) -> dict[str, Any]:
 
 def _engines(place: Place, case: str) -> dict[str, Any]:
     return engines.run(place.open(case))
+
+
+def _review(place: Place, case: str) -> dict[str, Any]:
+    return review.run(place.open(case))
 
 
 def _sweep(place: Place, case: str) -> dict[str, Any]:

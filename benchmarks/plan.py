@@ -58,6 +58,8 @@ class Plan:
     """Attacks whose first seed is repaired by every unlearning method."""
     on_ekfac: tuple[str, ...]
     """Attacks whose first seed is investigated with EK-FAC as well."""
+    reviewed: tuple[str, ...] = ()
+    """Attacks whose first seed is reviewed by a simulated reviewer."""
     fine_tuned_after: tuple[str, ...] = ("collapse", "delta-influence")
     """Detectors after which every attack's first seed is repaired by fine-tuning."""
     detector_settings: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -83,6 +85,7 @@ FULL = Plan(
     exact_removal=("badnet", "smooth", "witches-brew"),
     unlearned=("badnet",),
     on_ekfac=("badnet", "smooth"),
+    reviewed=("badnet", "smooth", "blended", "warp", "label-flip"),
 )
 
 QUICK = Plan(
@@ -96,6 +99,7 @@ QUICK = Plan(
     exact_removal=(),
     unlearned=("badnet",),
     on_ekfac=("badnet",),
+    reviewed=("badnet",),
     fine_tuned_after=("collapse",),
     detector_settings={"frequency": {"epochs": 1, "width": 4}},
 )

@@ -44,6 +44,7 @@ from orfila.projects.schemas import Member, MemberAdd, Project, ProjectCreate, R
 from orfila.remedies.schemas import Method, Remedy, RemedyCreate, RemovalPreview, RemovalSet
 from orfila.review.schemas import (
     Agreement,
+    NextImages,
     ReviewProgress,
     Verdict,
     VerdictItem,
@@ -371,6 +372,11 @@ class Client:
     def review(self, case_id: str) -> ReviewProgress:
         """How far the review is, and what it says of the flagged set."""
         return self._get(f"/cases/{case_id}/review", ReviewProgress)
+
+    def next_to_judge(self, case_id: str, limit: int = 100) -> list[int]:
+        """`index` of the suspects to judge first, the most informative one first."""
+        answer = self._send("GET", f"/api/v1/cases/{case_id}/review/next", params={"limit": limit})
+        return NextImages.model_validate(answer.json()).images
 
     def agreement(self, case_id: str) -> Agreement:
         """How far the reviewers of a case agree beyond chance."""

@@ -132,9 +132,12 @@ FLOAT_SCORES = (
     "relative_influence",
     "collapse_score",
     "posterior",
+    "rule_posterior",
     "mark_score",
 )
-FLAG_SCORES = ("suspect", "flagged", "flagged_paper")
+FLAG_SCORES = ("suspect", "flagged", "flagged_rule", "flagged_paper")
+_EARLIER = {"rule_posterior": "posterior", "flagged_rule": "flagged"}
+"""What stands for a column in findings of before it was written. For `mark_score` nothing does: there were no marks."""
 
 
 @dataclass(frozen=True)
@@ -173,19 +176,19 @@ class Scores:
 def scores(store: BlobStore, sha256: str) -> Scores:
     """The scores stored under a digest."""
     table = pq.read_table(store.local_path(sha256)).sort_by("index").combine_chunks()
+    written = {c: c if c in table.column_names else _EARLIER.get(c) for c in (*FLOAT_SCORES, *FLAG_SCORES)}
     return Scores(
         names=table.column("name"),
         label=table.column("label").to_numpy().astype(np.int32),
         n_collapsed=table.column("n_collapsed").to_numpy().astype(np.int32),
-        # An image outside the suspects has no posterior in the mixture: it counts as 0. Findings of before marks were
-        # looked for have no such column.
+        # An image outside the suspects has no posterior in the mixture: it counts as 0.
         numbers={
-            c: np.nan_to_num(table.column(c).to_numpy().astype(np.float32))
-            if c in table.column_names
+            c: np.nan_to_num(table.column(name).to_numpy().astype(np.float32))
+            if (name := written[c]) is not None
             else np.zeros(len(table), dtype=np.float32)
             for c in FLOAT_SCORES
         },
-        flags={c: table.column(c).to_numpy(zero_copy_only=False).astype(bool) for c in FLAG_SCORES},
+        flags={c: table.column(written[c]).to_numpy(zero_copy_only=False).astype(bool) for c in FLAG_SCORES},
     )
 
 

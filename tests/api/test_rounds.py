@@ -122,6 +122,10 @@ def test_a_blind_double_review_from_the_first_image_to_the_signature(site, team)
     assert (now["n_answered"], now["n_conflicts"]) == (n, 2)
     shares = {r["name"]: (r["n_controls_right"], r["n_controls_answered"]) for r in now["reviewers"]}
     assert shares == {"Ann": (5, 5), "Ben": (4, 5)}
+    for person, told in ((cat, shares), (site.client, shares), (ann, {"Ann": (None, None), "Ben": (None, None)})):
+        agreement = person.get(f"/api/v1/cases/{case['id']}/agreement").json()
+        right = {r["reviewer"]: (r["n_controls_right"], r["n_controls_answered"]) for r in agreement["reviewers"]}
+        assert right == told, "who is asked about images does not learn which of them were controls"
 
     refused = site.client.post(f"/api/v1/rounds/{made['id']}/sign-off")
     assert (refused.status_code, refused.json()["code"]) == (409, "round_in_conflict")
@@ -316,3 +320,20 @@ def test_a_member_who_joins_later_is_not_blind(site, team):
         user = session.query(User).filter_by(name="Late").one()
         add_member(session, site.project, user.id, "reviewer")
     assert late.get(f"/api/v1/cases/{case['id']}/scores").status_code == 200
+
+
+def test_what_to_judge_next(site, team):
+    case, people, ids = team
+    path = f"/cases/{case['id']}/review/next"
+    first = site.get(path)
+    assert first["n"] == len(first["images"]) == 40, "the suspects"
+    assert set(first["images"][:12]) == {*POISON, 10, 11}, "what is flagged tells the most"
+    assert site.get(path) == first
+    assert site.get(path, limit=3)["images"] == first["images"][:3]
+    judge(people["Ben"], case, {first["images"][0]: "poison", first["images"][1]: "unsure"})
+    then = site.get(path)
+    assert then["n"] == 38
+    assert not {*first["images"][:2]} & {*then["images"]}
+    open_round(site, case, ids)
+    refused = people["Ann"].get(f"/api/v1{path}")
+    assert (refused.status_code, refused.json()["code"]) == (403, "blind")

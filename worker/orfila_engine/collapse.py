@@ -57,6 +57,8 @@ class Collapse(Generic[Direction]):
     """None when there are too few suspects."""
     counterparts: Vector | None
     """[T] probability that each counterpart is of the poison's kind; None without counterparts."""
+    rule_posterior: Vector
+    """[S] the posterior that each image would have without a verdict of its own."""
     mark: Mark | None = None
     """What the pictures of the poison share, where it has a part in the posteriors."""
 
@@ -127,12 +129,13 @@ def collapse(
     initial = suspects.cosines(direction)
     if len(indices) < MIN_SUSPECTS:
         posterior = np.nan_to_num(known).astype(np.float32)
-        return Collapse(indices, initial, initial, posterior, direction, 1.0, None, None)
+        nobody = np.zeros(len(indices), dtype=np.float32)
+        return Collapse(indices, initial, initial, posterior, direction, 1.0, None, None, nobody)
     clean = counterparts(direction) if counterparts is not None else None
     if clean is not None and len(clean) < MIN_COUNTERPARTS:
         counterparts = clean = None
     scores, start = initial, direction
-    mixture, posterior = _fit(scores, None, known, clean)
+    mixture, posterior, by_rule = _fit(scores, None, known, clean)
 
     def refine() -> tuple[Direction, Vector, Vector | None]:
         """A new direction, the suspects' scores along it, and the counterparts'."""
@@ -145,15 +148,15 @@ def collapse(
 
     for _ in range(n_refinements):
         direction, scores, clean = refine()
-        mixture, posterior = _fit(scores, posterior, known, clean)
+        mixture, posterior, by_rule = _fit(scores, posterior, known, clean)
     innocent = None if clean is None else mixture.posterior(clean.astype(np.float64))
     joined = None
     if pictures is not None and innocent is not None and len(innocent) == len(pictures.counterparts):
-        joined = join(posterior, mixture.upper_weight, innocent, pictures, known)
+        joined = join(by_rule, mixture.upper_weight, innocent, pictures, known)
     if joined is not None:
-        posterior, innocent = joined.posterior, joined.counterparts
+        posterior, innocent, by_rule = joined.posterior, joined.counterparts, joined.rule_posterior
         direction, scores, clean = refine()
-        mixture, _ = _fit(scores, posterior, known, clean)
+        mixture, *_ = _fit(scores, posterior, known, clean)
     found = Collapse(
         indices,
         initial,
@@ -163,11 +166,13 @@ def collapse(
         suspects.inner(start, direction),
         mixture,
         None if innocent is None else innocent.astype(np.float32),
+        by_rule.astype(np.float32),
         None if joined is None else joined.mark,
     )
     if found.is_majority:
         # Nobody is called poison without a verdict.
-        return replace(found, posterior=np.nan_to_num(known).astype(np.float32))
+        nobody = np.zeros(len(indices), dtype=np.float32)
+        return replace(found, posterior=np.nan_to_num(known).astype(np.float32), rule_posterior=nobody)
     return found
 
 
@@ -202,11 +207,12 @@ def paper_rule(
 
 def _fit(
     scores: Vector, start: NDArray[np.float64] | None, known: NDArray[np.float64], clean: Vector | None
-) -> tuple[Mixture, NDArray[np.float64]]:
-    """The mixture, and posteriors [S] with the verdicts in them."""
+) -> tuple[Mixture, NDArray[np.float64], NDArray[np.float64]]:
+    """The mixture, and posteriors [S] with the verdicts in them and without."""
     wide = scores.astype(np.float64)
     mixture = fit(wide, start, known=known, clean=None if clean is None else clean.astype(np.float64))
-    return mixture, np.where(np.isnan(known), mixture.posterior(wide), known)
+    by_rule = mixture.posterior(wide)
+    return mixture, np.where(np.isnan(known), by_rule, known), by_rule
 
 
 def _contrast(posterior: NDArray[np.float64]) -> Vector:

@@ -304,12 +304,13 @@ def _score(
     suspect = np.zeros(n, dtype=bool)
     suspect[result.suspects] = True
     posterior, mark_score = np.zeros(n, dtype=np.float32), np.zeros(n, dtype=np.float32)
-    posterior[result.suspects] = result.posterior
+    posterior[result.suspects] = result.posterior  # nothing is judged yet: the rule's own
     if result.mark is not None:
         mark_score[result.suspects] = result.mark.score
     score = products / norms
     score[result.suspects] = result.score  # the same, but for the image's own part in the direction
     flagged_paper = np.logical_or.reduce(flags)
+    flagged = posterior > result.threshold if rule == "collapse" else flagged_paper
     return _Scores(
         shifts,
         {
@@ -320,9 +321,11 @@ def _score(
             "relative_influence": (influence / norms).astype(np.float32),
             "collapse_score": score.astype(np.float32),
             "posterior": posterior,
+            "rule_posterior": posterior,
             "mark_score": mark_score,
             "suspect": suspect,
-            "flagged": posterior > result.threshold if rule == "collapse" else flagged_paper,
+            "flagged": flagged,
+            "flagged_rule": flagged,
             "flagged_paper": flagged_paper,
         },
     )

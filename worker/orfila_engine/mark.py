@@ -163,21 +163,24 @@ class Joined:
     """[S] probability of being poison."""
     counterparts: Floats
     """[T] probability that each counterpart is of the poison's kind."""
+    rule_posterior: Floats
+    """[S] the posterior that each image would have without a verdict of its own."""
 
 
 def join(
-    posterior: Floats, upper_weight: float, counterparts: Floats, pictures: Pictures, known: Floats
+    rule_posterior: Floats, upper_weight: float, counterparts: Floats, pictures: Pictures, known: Floats
 ) -> Joined | None:
     """Join what the gradients say with what the pictures share; None where they share nothing.
 
-    posterior: [S] the suspects' by their gradients, formed with the prior `upper_weight`. counterparts: [T] of theirs.
-    known: [S] 1 and 0 for images that a reviewer judged, nan for the others.
+    rule_posterior: [S] the suspects' by their gradients, formed with the prior `upper_weight`, whatever was judged.
+    counterparts: [T] of theirs. known: [S] 1 and 0 for images that a reviewer judged, nan for the others.
     """
+    posterior = np.where(np.isnan(known), rule_posterior, known)
     called = posterior > 0.5
     if called.sum() < MIN_MARKED:
         return None
     discriminant = _Discriminant(pictures)
-    by_gradients = _ratio(posterior, upper_weight)
+    by_gradients = _ratio(rule_posterior, upper_weight)
     joined = posterior
     for _ in range(N_ROUNDS):
         scores, clean = discriminant.scores(joined)
@@ -186,8 +189,8 @@ def join(
             return None
         marked = mixture.posterior(scores)
         prior = float(np.clip(joined.mean(), 1 / len(joined), 1 - 1 / len(joined)))
-        before, joined = joined, _side(by_gradients + _ratio(marked, mixture.upper_weight), prior)
-        joined = np.where(np.isnan(known), joined, known)
+        unjudged = _side(by_gradients + _ratio(marked, mixture.upper_weight), prior)
+        before, joined = joined, np.where(np.isnan(known), unjudged, known)
         if float(np.abs(joined - before).max()) < _SETTLED:
             break
     mark = _describe(scores, clean, marked, mixture, pictures)
@@ -195,7 +198,7 @@ def join(
     if mark.p_value > MAX_NATURAL or not shared or (joined > 0.5).sum() < MIN_MARKED:
         return None
     theirs = _ratio(counterparts, upper_weight) + _ratio(mixture.posterior(clean), mixture.upper_weight)
-    return Joined(mark, joined, _side(theirs, prior))
+    return Joined(mark, joined, _side(theirs, prior), unjudged)
 
 
 class _Discriminant:

@@ -83,14 +83,17 @@ def refit(
     columns = {name: table[name].to_numpy() for name in table.column_names if name not in ("index", "name", "label")}
     score = columns["collapse_score"].copy()
     score[result.suspects] = result.score
-    posterior, mark_score = np.zeros(len(score), dtype=np.float32), np.zeros(len(score), dtype=np.float32)
-    posterior[result.suspects] = result.posterior
+    posterior, rule_posterior, mark_score = (np.zeros(len(score), dtype=np.float32) for _ in range(3))
+    posterior[result.suspects], rule_posterior[result.suspects] = result.posterior, result.rule_posterior
     if result.mark is not None:
         mark_score[result.suspects] = result.mark.score
-    flagged = posterior > result.threshold if asked_with["rule"] == "collapse" else columns["flagged_paper"].copy()
+    by_collapse = asked_with["rule"] == "collapse"
+    flagged_rule = rule_posterior > result.threshold if by_collapse else columns["flagged_paper"]
+    flagged = flagged_rule.copy()
     for indices, is_poison in ((poison, True), (clean, False)):
         posterior[list(indices)], flagged[list(indices)] = float(is_poison), is_poison
-    columns |= {"collapse_score": score, "posterior": posterior, "mark_score": mark_score, "flagged": flagged}
+    columns |= {"collapse_score": score, "posterior": posterior, "rule_posterior": rule_posterior}
+    columns |= {"mark_score": mark_score, "flagged": flagged, "flagged_rule": flagged_rule}
     evidence = _evidence(summary)
     summary |= counted(columns, evidence, summary["predicted_name"], judged=judged)
     summary["threshold"] = result.threshold

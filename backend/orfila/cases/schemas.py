@@ -202,12 +202,14 @@ class ScoreRow(Response):
     relative_influence: float
     collapse_score: float
     posterior: float
+    rule_posterior: float = Field(description="Posterior that the image would have without a verdict of its own.")
     mark_score: float = Field(
         description="How far along the shared mark the picture lies, in standard deviations of clean test images "
         "of the label from their mean; 0 where no mark is shared."
     )
     suspect: bool
     flagged: bool
+    flagged_rule: bool = Field(description="Whether the rule flags it, whatever was judged of it.")
     flagged_paper: bool
     verdict: Literal["poison", "clean", "unsure"] | None
 
@@ -225,7 +227,8 @@ class ScoreColumns(Response):
     n: int
     columns: dict[str, Column] = Field(
         description="index, label, influence, shift_mean, n_collapsed, self_influence, relative_influence, "
-        "collapse_score, posterior, mark_score, suspect (uint8), flagged (uint8), flagged_paper (uint8)."
+        "collapse_score, posterior, rule_posterior, mark_score, and as uint8 suspect, flagged, flagged_rule, "
+        "flagged_paper."
     )
 
 

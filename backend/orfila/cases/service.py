@@ -318,11 +318,10 @@ def _reviewed(
 ) -> schemas.Finding:
     scores = columns.scores(store, case.files["scores.parquet"])
     said = verdicts.effective(session, case.id)
-    flagged = scores.flags["flagged"]
-    precision = estimates.precision(scores.posterior, flagged, said)
-    recall = estimates.recall(scores.posterior, flagged, scores.flags["suspect"], said)
+    precision = estimates.precision(scores, said)
+    recall = estimates.recall(scores, said)
     sentence = f"{finding.sentence.rstrip('.')}; {n_judged:,} reviewed"
-    decided = any(flagged[i] and v != "unsure" for i, v in said.items())
+    decided = any(scores.flags["flagged"][i] and v != "unsure" for i, v in said.items())
     if decided and precision.value is not None and precision.low is not None and precision.high is not None:
         sentence += f", precision {precision.value:.2f} (95 % interval {precision.low:.2f}\u2013{precision.high:.2f})"
     return finding.model_copy(update={"sentence": sentence + ".", "precision": precision, "recall": recall})

@@ -1,6 +1,8 @@
 """HTTP of verdicts and review progress."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 
 from orfila.idempotency.service import once
 from orfila.jobs import schemas as job_schemas
@@ -65,8 +67,8 @@ def redo_verdicts(
 
 @router.get("/cases/{case_id}/agreement")
 def get_agreement(case_id: str, session: SessionDep, subject: SubjectDep) -> schemas.Agreement:
-    """How far reviewers agree beyond chance: kappa, alpha, confusion between pairs, time per image."""
-    return service.agreed(session, subject, case_id)
+    """How far reviewers agree beyond chance: kappa, alpha, confusion; time per image, and accuracy on controls."""
+    return rounds.with_controls(session, subject, case_id, service.agreed(session, subject, case_id))
 
 
 @router.get("/cases/{case_id}/review")
@@ -75,6 +77,18 @@ def get_review_progress(
 ) -> schemas.ReviewProgress:
     """How far the review is, and what it says of the flagged set."""
     return service.progress(session, subject, store, case_id)
+
+
+@router.get("/cases/{case_id}/review/next")
+def get_next_images(
+    case_id: str,
+    session: SessionDep,
+    subject: SubjectDep,
+    store: StoreDep,
+    limit: Annotated[int, Query(ge=1, le=10_000)] = 1_000,
+) -> schemas.NextImages:
+    """What to judge next, the most informative first."""
+    return service.next_images(session, subject, store, case_id, limit)
 
 
 @router.post("/cases/{case_id}/refit", status_code=202)

@@ -65,6 +65,16 @@ class ReviewProgress(Response):
     answers_to_5_percent: int | None = Field(description="More verdicts needed for an interval of +-0.05.")
 
 
+class NextImages(Response):
+    """What to judge next, the most informative first."""
+
+    n: int = Field(description="Suspects without a verdict.")
+    images: list[int] = Field(
+        description="`index` of the first of them: each time from the group (certain, doubtful, nearly flagged) whose "
+        "next verdict narrows the interval of the number of poisons the most, drawn at random within it."
+    )
+
+
 class ReviewerShare(Response):
     """What one reviewer has judged."""
 
@@ -77,6 +87,10 @@ class ReviewerShare(Response):
         description="Median time between two verdicts given one by one, pauses of over two minutes left out; null "
         "where there are fewer than five such times."
     )
+    n_controls_answered: int | None = Field(
+        None, description="Clean controls of all rounds judged; null for those who may not know what the controls are."
+    )
+    n_controls_right: int | None = Field(None, description="Of these, called clean.")
 
 
 class PairAgreement(Response):

@@ -14,7 +14,7 @@ from orfila.cases import service as cases
 from orfila.errors import Conflict, Unprocessable
 from orfila.events import publish
 from orfila.identity.subject import Subject
-from orfila.review import agreement, estimates, learning, repository, schemas
+from orfila.review import agreement, estimates, informative, learning, repository, schemas
 from orfila.storage import BlobStore
 
 AUDITED_INDICES = 200
@@ -116,8 +116,6 @@ def progress(session: Session, subject: Subject, store: BlobStore, case_id: str)
     counts = Counter(verdicts.values())
     judged = np.zeros(len(scores), dtype=bool)
     judged[list(verdicts)] = True
-    decided = sum(1 for i, v in verdicts.items() if flagged[i] and v != "unsure")
-    found = estimates.precision(scores.posterior, flagged, verdicts)
     return schemas.ReviewProgress(
         n_flagged=int(flagged.sum()),
         n_judged=len(verdicts),
@@ -125,11 +123,23 @@ def progress(session: Session, subject: Subject, store: BlobStore, case_id: str)
         n_clean=counts["clean"],
         n_unsure=counts["unsure"],
         n_flagged_judged=int((flagged & judged).sum()),
-        precision=found,
-        recall=estimates.recall(scores.posterior, flagged, scores.flags["suspect"], verdicts),
+        precision=estimates.precision(scores, verdicts),
+        recall=estimates.recall(scores, verdicts),
         n_to_learn=learning.n_to_learn(session, store, case),
-        answers_to_5_percent=estimates.answers_needed(found.value, decided, int((flagged & ~judged).sum())),
+        answers_to_5_percent=estimates.answers_needed(scores, verdicts),
     )
+
+
+def next_images(session: Session, subject: Subject, store: BlobStore, case_id: str, limit: int) -> schemas.NextImages:
+    """What to judge next, the most informative first. The same until somebody judges, or the scores learn."""
+    case = cases.find(session, subject, case_id)
+    scores = findings.scores(store, case)
+    verdicts = repository.effective(session, case_id)
+    rng = np.random.default_rng(int(case_id, 16))
+    left = scores.flags["suspect"].copy()
+    left[list(verdicts)] = False
+    images = informative.most_informative_first(scores, verdicts, rng, limit)
+    return schemas.NextImages(n=int(left.sum()), images=images)
 
 
 def _previous(index: int, old: object | None) -> schemas.VerdictItem:

@@ -8,12 +8,9 @@ from collections.abc import Collection, Mapping, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
+from orfila.review.estimates import CERTAIN
+from orfila.review.informative import POSSIBLE
 from orfila.rounds.schemas import RoundCreate, Stratum
-
-CERTAIN = 0.99
-"""Posterior above which a flagged image counts as certain."""
-POSSIBLE = 0.1
-"""Posterior above which a suspect that is not flagged is borderline."""
 
 
 def images_of(

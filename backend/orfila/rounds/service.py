@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable
 
 import numpy as np
@@ -19,7 +20,7 @@ from orfila.identity.models import User
 from orfila.identity.subject import Subject
 from orfila.projects.access import allows, role_of
 from orfila.review.models import Resolution
-from orfila.review.schemas import VerdictItem, VerdictValue
+from orfila.review.schemas import Agreement, VerdictItem, VerdictValue
 from orfila.rounds import repository, sampling, schemas
 from orfila.rounds.models import ReviewRound
 from orfila.storage import BlobStore
@@ -203,6 +204,26 @@ def resolve(session: Session, subject: Subject, case_id: str, item: VerdictItem)
     session.flush()
     _record_resolution(session, subject, case, detail)
     return _resolution(row, subject.name)
+
+
+def with_controls(session: Session, subject: Subject, case_id: str, agreement: Agreement) -> Agreement:
+    """An agreement that also says how often each reviewer called clean controls clean, where the subject may know."""
+    case = cases.find(session, subject, case_id)
+    rows = repository.of_case(session, case_id)
+    if not rows or is_blind(session, subject, case_id) or not may_adjudicate(session, subject, case, rows):
+        return agreement
+    answered, right = Counter[str](), Counter[str]()
+    for row in rows:
+        for _, name, _, _, n_answered, n_right in repository.counts(session, row.id):
+            answered[name] += n_answered
+            right[name] += n_right
+    reviewers = [
+        each.model_copy(
+            update={"n_controls_answered": answered[each.reviewer], "n_controls_right": right[each.reviewer]}
+        )
+        for each in agreement.reviewers
+    ]
+    return agreement.model_copy(update={"reviewers": reviewers})
 
 
 def may_adjudicate(session: Session, subject: Subject, case: Case, rounds: Iterable[ReviewRound]) -> bool:

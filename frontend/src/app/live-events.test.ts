@@ -1,6 +1,6 @@
 import { QueryClient } from '@tanstack/react-query'
-import { expect, test } from 'vitest'
-import { applyEvent } from './live-events'
+import { expect, test, vi } from 'vitest'
+import { applyEvent, atMostEvery } from './live-events'
 
 function cache(...keys: unknown[][]) {
   const queries = new QueryClient()
@@ -32,4 +32,26 @@ test('a remedy makes its case old', () => {
   const { queries, stale } = cache(['case', 'c', 'remedies'], ['cases', 'p'], ['case', 'd'])
   applyEvent(queries, 'remedy', { id: 'r', case_id: 'c' })
   expect(stale()).toEqual(['case/c/remedies', 'cases/p'])
+})
+
+test('events that come fast are handled at once, and the last of them after a pause', () => {
+  vi.useFakeTimers()
+  const handled: string[] = []
+  const pass = atMostEvery<string>(
+    300,
+    (event) => event[0],
+    (event) => handled.push(event),
+  )
+  for (const event of ['a1', 'a2', 'b1', 'a3']) pass(event)
+  expect(handled).toEqual(['a1', 'b1'])
+  vi.advanceTimersByTime(301)
+  expect(handled).toEqual(['a1', 'b1', 'a3'])
+  pass('a4')
+  expect(handled).toHaveLength(3)
+  vi.advanceTimersByTime(301)
+  expect(handled.at(-1)).toBe('a4')
+  vi.advanceTimersByTime(301)
+  pass('a5')
+  expect(handled.at(-1)).toBe('a5')
+  vi.useRealTimers()
 })

@@ -110,6 +110,31 @@ export function applyEvent(queries: QueryClient, topic: Topic, data: EventData):
   }
 }
 
+/** Verdicts of colleagues come fast; what hangs on them is asked for at once, and then at most this often. */
+const VERDICTS_MS = 300
+
+/** `handle` for one event of each key at once, and for the last of those that follow within `pause` ms after it. */
+export function atMostEvery<T>(pause: number, keyOf: (event: T) => string, handle: (event: T) => void) {
+  const waiting = new Map<string, T | null>()
+  const rest = (key: string) =>
+    setTimeout(() => {
+      const last = waiting.get(key) ?? null
+      waiting.delete(key)
+      if (last !== null) pass(last)
+    }, pause)
+  const pass = (event: T): void => {
+    const key = keyOf(event)
+    if (waiting.has(key)) {
+      waiting.set(key, event)
+      return
+    }
+    waiting.set(key, null)
+    rest(key)
+    handle(event)
+  }
+  return pass
+}
+
 export function useLiveEvents(): void {
   const queries = useQueryClient()
   useEffect(() => {
@@ -120,9 +145,16 @@ export function useLiveEvents(): void {
       if (opened) void queries.invalidateQueries()
       opened = true
     }
+    const applyVerdicts = atMostEvery<EventData>(
+      VERDICTS_MS,
+      (data) => data.case_id ?? '',
+      (data) => applyEvent(queries, 'verdicts', data),
+    )
     for (const topic of topics) {
       source.addEventListener(topic, (event) => {
-        applyEvent(queries, topic, JSON.parse((event as MessageEvent<string>).data) as EventData)
+        const data = JSON.parse((event as MessageEvent<string>).data) as EventData
+        if (topic === 'verdicts') applyVerdicts(data)
+        else applyEvent(queries, topic, data)
       })
     }
     return () => source.close()

@@ -153,10 +153,16 @@ const evidence = createRoute({
   validateSearch: (raw) =>
     compact({
       tab: oneOf(['flagged', 'all', 'selected'])(raw, 'tab'),
-      sort: oneOf(['posterior', 'collapse_score', 'shift_mean', 'influence', 'self_influence', 'mark_score', 'index'])(
-        raw,
-        'sort',
-      ),
+      sort: oneOf([
+        'posterior',
+        'informative',
+        'collapse_score',
+        'shift_mean',
+        'influence',
+        'self_influence',
+        'mark_score',
+        'index',
+      ])(raw, 'sort'),
       axis: oneOf(['collapse_score', 'shift_mean', 'posterior', 'mark_score'])(raw, 'axis'),
       label: number(raw, 'label'),
       verdict: oneOf(['poison', 'clean', 'unsure', 'none'])(raw, 'verdict'),
@@ -181,7 +187,7 @@ const review = createRoute({
 const judge = createRoute({
   getParentRoute: () => caseRoot,
   path: '/rounds/$roundId',
-  validateSearch: (raw) => compact({ queue: oneOf(['mine', 'second', 'conflicts'])(raw, 'queue') }),
+  validateSearch: (raw) => compact({ queue: oneOf(['mine', 'second', 'conflicts', 'controls'])(raw, 'queue') }),
   component: lazyRouteComponent(() => import('@/features/review/judge'), 'JudgeScreen'),
 })
 const repair = createRoute({

@@ -2365,6 +2365,26 @@ export type ModelCreate = {
 };
 
 /**
+ * NextImages
+ *
+ * What to judge next, the most informative first.
+ */
+export type NextImages = {
+    /**
+     * N
+     *
+     * Suspects without a verdict.
+     */
+    n: number;
+    /**
+     * Images
+     *
+     * `index` of the first of them: each time from the group (certain, doubtful, nearly flagged) whose next verdict narrows the interval of the number of poisons the most, drawn at random within it.
+     */
+    images: Array<number>;
+};
+
+/**
  * Notification
  *
  * Something that one should know of.
@@ -3252,6 +3272,18 @@ export type ReviewerShare = {
      * Median time between two verdicts given one by one, pauses of over two minutes left out; null where there are fewer than five such times.
      */
     seconds_per_image: number | null;
+    /**
+     * N Controls Answered
+     *
+     * Clean controls of all rounds judged; null for those who may not know what the controls are.
+     */
+    n_controls_answered?: number | null;
+    /**
+     * N Controls Right
+     *
+     * Of these, called clean.
+     */
+    n_controls_right?: number | null;
 };
 
 /**
@@ -3469,7 +3501,7 @@ export type ScoreColumns = {
     /**
      * Columns
      *
-     * index, label, influence, shift_mean, n_collapsed, self_influence, relative_influence, collapse_score, posterior, mark_score, suspect (uint8), flagged (uint8), flagged_paper (uint8).
+     * index, label, influence, shift_mean, n_collapsed, self_influence, relative_influence, collapse_score, posterior, rule_posterior, mark_score, and as uint8 suspect, flagged, flagged_rule, flagged_paper.
      */
     columns: {
         [key: string]: Column;
@@ -3525,6 +3557,12 @@ export type ScoreRow = {
      */
     posterior: number;
     /**
+     * Rule Posterior
+     *
+     * Posterior that the image would have without a verdict of its own.
+     */
+    rule_posterior: number;
+    /**
      * Mark Score
      *
      * How far along the shared mark the picture lies, in standard deviations of clean test images of the label from their mean; 0 where no mark is shared.
@@ -3538,6 +3576,12 @@ export type ScoreRow = {
      * Flagged
      */
     flagged: boolean;
+    /**
+     * Flagged Rule
+     *
+     * Whether the rule flags it, whatever was judged of it.
+     */
+    flagged_rule: boolean;
     /**
      * Flagged Paper
      */
@@ -6953,6 +6997,39 @@ export type GetReviewProgressResponses = {
 };
 
 export type GetReviewProgressResponse = GetReviewProgressResponses[keyof GetReviewProgressResponses];
+
+export type GetNextImagesData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: {
+        /**
+         * Limit
+         */
+        limit?: number;
+    };
+    url: '/api/v1/cases/{case_id}/review/next';
+};
+
+export type GetNextImagesErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GetNextImagesResponses = {
+    /**
+     * Successful Response
+     */
+    200: NextImages;
+};
+
+export type GetNextImagesResponse = GetNextImagesResponses[keyof GetNextImagesResponses];
 
 export type RefitCaseData = {
     body?: never;

@@ -6,7 +6,7 @@ import type { Agreement, PairAgreement, ReviewerShare } from '@/client'
 import { type Column, DataTable } from '@/components/data-table'
 import { HowObtained } from '@/components/derived'
 import { Stat } from '@/components/page'
-import { count, duration, plural } from '@/lib/format'
+import { count, duration, percent, plural } from '@/lib/format'
 import { q } from '@/lib/queries'
 
 const kappa = (value: number | null) => (value === null ? 'none' : value.toFixed(2))
@@ -66,9 +66,19 @@ const reviewerColumns: Column<ReviewerShare & { id: string }>[] = [
   },
 ]
 
+const controlColumn: Column<ReviewerShare & { id: string }> = {
+  name: 'Clean controls called clean',
+  numeric: true,
+  cell: (one) =>
+    one.n_controls_answered
+      ? `${one.n_controls_right} of ${one.n_controls_answered} (${percent((one.n_controls_right ?? 0) / one.n_controls_answered, 0)})`
+      : '–',
+}
+
 export function AgreementPanel({ caseId }: { caseId: string }) {
   const found = useQuery(q.agreement(caseId)).data
   if (found === undefined || found.reviewers.length < 2) return null
+  const withControls = found.reviewers.some((one) => one.n_controls_answered)
   return (
     <section className="panel" aria-label="Agreement of the reviewers">
       <h2>Agreement of the reviewers</h2>
@@ -86,7 +96,10 @@ export function AgreementPanel({ caseId }: { caseId: string }) {
         </Stack>
       )}
       <div style={{ marginTop: 16 }}>
-        <DataTable columns={reviewerColumns} rows={found.reviewers.map((one) => ({ ...one, id: one.reviewer }))} />
+        <DataTable
+          columns={withControls ? [...reviewerColumns, controlColumn] : reviewerColumns}
+          rows={found.reviewers.map((one) => ({ ...one, id: one.reviewer }))}
+        />
       </div>
       {found.conflicts.length > 0 && (
         <p style={{ margin: '16px 0 0' }}>

@@ -18,6 +18,7 @@ import {
   getJob,
   getJobLog,
   getModel,
+  getNextImages,
   getQueue,
   getRemedy,
   getRemedyFigure,
@@ -230,6 +231,13 @@ export const q = {
     queryOptions({
       queryKey: ['case', id, 'review'],
       queryFn: () => body(getReviewProgress({ path: { case_id: id } })),
+    }),
+  /** What to judge first; it stays in this order until the scores change, so that nothing moves under one's eyes. */
+  nextToJudge: (id: string, result: string | null) =>
+    queryOptions({
+      queryKey: ['next-to-judge', id, result],
+      queryFn: () => body(getNextImages({ path: { case_id: id }, query: { limit: 10_000 } })),
+      staleTime: Number.POSITIVE_INFINITY,
     }),
   agreement: (id: string) =>
     queryOptions({

@@ -52,3 +52,11 @@ test('among equal posteriors the higher collapse score comes first', () => {
 test('collapse comes first when sorting by influence shift', () => {
   expect(show({ sort: 'shift_mean' })).toEqual([11, 12, 10, 14, 13])
 })
+
+test('the most informative images come first, of those that the gallery shows; the others by posterior', () => {
+  const order = (tab: 'all' | 'flagged') => [
+    ...galleryOrder(columns, { tab, sort: 'informative' }, new Set([1, 3]), new Set(), new Map(), [14, 99, 13]),
+  ]
+  expect(order('all')).toEqual([14, 13, 11, 12, 10])
+  expect(order('flagged')).toEqual([13, 11])
+})

@@ -11,6 +11,7 @@ export type Sort =
   | 'self_influence'
   | 'mark_score'
   | 'index'
+  | 'informative'
 
 export interface Filters {
   tab: 'flagged' | 'all' | 'selected'
@@ -30,6 +31,8 @@ export function galleryOrder(
   flagged: ReadonlySet<number>,
   selected: ReadonlySet<number>,
   verdicts: ReadonlyMap<number, VerdictValue>,
+  /** `index` of the images to judge first, the most informative one first; from the server. */
+  informative: readonly number[] = [],
 ): Int32Array {
   const { index, label } = columns
   const { tab, range, verdict } = filters
@@ -45,7 +48,15 @@ export function galleryOrder(
     return true
   })
   // Many posteriors are exactly 1: the collapse score then decides, as in the server's rank.
-  const ties = filters.sort === 'posterior' ? columns.collapse_score : undefined
-  const sorted = sortRows(rows, columns[filters.sort], ascending.has(filters.sort) ? 'asc' : 'desc', ties)
-  return sorted.map((row) => index[row])
+  const key = filters.sort === 'informative' ? 'posterior' : filters.sort
+  const ties = key === 'posterior' ? columns.collapse_score : undefined
+  const sorted = sortRows(rows, columns[key], ascending.has(key) ? 'asc' : 'desc', ties).map((row) => index[row])
+  return filters.sort === 'informative' ? moveToFront(sorted, informative) : sorted
+}
+
+/** The named images in their order, then the others in theirs. */
+function moveToFront(order: Int32Array, first: readonly number[]): Int32Array {
+  const shown = new Set(order)
+  const named = new Set(first)
+  return Int32Array.from([...first.filter((index) => shown.has(index)), ...order.filter((index) => !named.has(index))])
 }

@@ -35,6 +35,7 @@ const axes: { value: Axis; label: string }[] = [
 ]
 const sorts: { value: Sort; label: string }[] = [
   { value: 'posterior', label: 'Posterior' },
+  { value: 'informative', label: 'Most informative' },
   { value: 'collapse_score', label: 'Collapse score' },
   { value: 'shift_mean', label: 'Influence shift' },
   { value: 'influence', label: 'Influence' },
@@ -89,6 +90,7 @@ function Workbench({
   // follows verdicts only when a filter asks for them.
   const filterVerdicts = search.verdict === undefined ? undefined : verdicts
   const filterSelected = tab === 'selected' ? selection.selected : undefined
+  const next = useQuery({ ...q.nextToJudge(item.id, item.result_digest), enabled: sort === 'informative' }).data
   const order = useMemo(
     () =>
       galleryOrder(
@@ -103,8 +105,9 @@ function Workbench({
         flagged,
         filterSelected ?? new Set(),
         filterVerdicts ?? new Map(),
+        next?.images,
       ),
-    [columns, tab, search.label, search.verdict, brush, axis, sort, flagged, filterSelected, filterVerdicts],
+    [columns, tab, search.label, search.verdict, brush, axis, sort, flagged, filterSelected, filterVerdicts, next],
   )
 
   // The focused image lives in the address; the selection only while the page is open.

@@ -146,7 +146,7 @@ function Conflicts({ item, round, images }: { item: Case; round: Round; images: 
       note: (index) =>
         Object.entries(votes.get(index) ?? {})
           .map(([verdict, n]) => `${n} ${verdict}`)
-          .join(', '),
+          .join(', ') || 'not judged yet',
     }
   }, [images, said, mutate])
   return (
@@ -157,11 +157,12 @@ function Conflicts({ item, round, images }: { item: Case; round: Round; images: 
   )
 }
 
-const titles = { mine: 'my images', second: 'second opinions', conflicts: 'conflicts' }
+const titles = { mine: 'my images', second: 'second opinions', conflicts: 'conflicts', controls: 'clean controls' }
 const nothing = {
   mine: 'Nothing is left for you in this round.',
   second: 'No image waits for a second opinion of yours.',
   conflicts: 'No conflict is left to decide.',
+  controls: 'This round has no controls.',
 }
 
 export function JudgeScreen() {
@@ -196,7 +197,7 @@ export function JudgeScreen() {
                   </section>
                 ) : (
                   <>
-                    {kind === 'conflicts' ? (
+                    {kind === 'conflicts' || kind === 'controls' ? (
                       <Conflicts item={item} round={found} images={todo.images} />
                     ) : (
                       <Mine item={item} round={found} images={todo.images} />

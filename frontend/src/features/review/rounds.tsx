@@ -160,6 +160,11 @@ function RoundPanel({
               {plural(round.n_conflicts ?? 0, 'conflict')} to decide
             </Link>
           )}
+          {leads && (round.n_controls ?? 0) > 0 && (
+            <Link to="/c/$caseId/rounds/$roundId" params={path} search={{ queue: 'controls' }}>
+              {plural(round.n_controls ?? 0, 'control')}
+            </Link>
+          )}
         </Group>
       </div>
       <Stack gap={12}>
