@@ -104,6 +104,23 @@ def test_verdicts_move_the_rest_and_not_the_evidence(
     assert "nobody has judged" not in page
 
 
+def test_what_the_rule_says_of_a_judged_image_is_kept(drilled: DrillResult, first: Investigation, learn: Refit) -> None:
+    before = columns(first.path)
+    assert np.array_equal(before["rule_posterior"], before["posterior"])
+    assert np.array_equal(before["flagged_rule"], before["flagged"])
+    poison = drilled.planted.indices[:2].tolist()
+    innocent = [int(i) for i in np.flatnonzero(before["suspect"] & (before["posterior"] < 0.01))[:2]]
+    after = columns(learn(clean=poison, poison=innocent).path)
+    assert after["posterior"][poison].max() == 0
+    assert after["rule_posterior"][poison].min() > 0.9
+    assert after["flagged_rule"][poison].all()
+    assert not after["flagged"][poison].any()
+    assert after["flagged"][innocent].all()
+    assert not after["flagged_rule"][innocent].any()
+    others = np.setdiff1d(np.arange(len(after["flagged"])), poison + innocent)
+    assert np.array_equal(after["flagged_rule"][others], after["flagged"][others])
+
+
 def test_a_verdict_counts_outside_the_suspects_too(first: Investigation, learn: Refit) -> None:
     stranger = int(np.flatnonzero(~columns(first.path)["suspect"])[0])
     suspected = int(first.flagged[-1])
