@@ -23,6 +23,7 @@ import orfila.events.endpoints
 import orfila.figures.endpoints
 import orfila.identity.endpoints
 import orfila.jobs.endpoints
+import orfila.maps.endpoints
 import orfila.models.endpoints
 import orfila.presence.endpoints
 import orfila.projects.endpoints
@@ -64,6 +65,7 @@ PROTECTED = (
     orfila.talk.endpoints.router,
     orfila.remedies.endpoints.router,
     orfila.comparisons.endpoints.router,
+    orfila.maps.endpoints.router,
     orfila.drills.endpoints.router,
     orfila.sweeps.endpoints.router,
     orfila.jobs.endpoints.router,

@@ -32,13 +32,24 @@ from numpy.typing import NDArray
 from pydantic import BaseModel
 
 from orfila.audit.schemas import ChainCheck
-from orfila.cases.schemas import AffectedSource, Case, CaseCreate, CaseEstimate, Engine, Rule, ScoreColumns, ScoreRow
+from orfila.cases.schemas import (
+    AffectedSource,
+    Case,
+    CaseCreate,
+    CaseEstimate,
+    Column,
+    Engine,
+    Rule,
+    ScoreColumns,
+    ScoreRow,
+)
 from orfila.comparisons.schemas import Comparison, ComparisonCreate
 from orfila.datasets.export import Contents
 from orfila.datasets.schemas import CifarLabels, Dataset, DatasetCreate, ImageSize
 from orfila.drills.schemas import Drill, DrillCreate
 from orfila.identity.schemas import Scope, SignInLink, TokenCreate, TokenCreated, UserCreate
 from orfila.jobs.schemas import Job, JobDetail, LogLine, Worker
+from orfila.maps.schemas import FingerprintMap, MapColumns, MapCreate, MapMethod
 from orfila.models.schemas import ClassifierModel, ModelCard, ModelCreate, Prediction
 from orfila.projects.schemas import Member, MemberAdd, Project, ProjectCreate, Role
 from orfila.remedies.schemas import Method, Remedy, RemedyCreate, RemovalPreview, RemovalSet
@@ -352,6 +363,15 @@ class Client:
         """Every training image's scores, one array for each column."""
         return arrays(self._get(f"/cases/{case_id}/columns", ScoreColumns))
 
+    def map(
+        self, case_id: str, method: MapMethod = "pca", on_progress: OnProgress | None = None
+    ) -> NDArray[np.float32]:
+        """Where the fingerprint of every training image lies in a plane, [n, 2]; nan where the map does not show it."""
+        made = self._create(f"/cases/{case_id}/maps", MapCreate(method=method), FingerprintMap)
+        self._wait_for(made.job_id, on_progress)
+        found = self._get(f"/maps/{made.id}/columns", MapColumns)
+        return np.stack([_array(column) for column in (found.x, found.y)], axis=1)
+
     def flagged(self, case_id: str) -> list[int]:
         """`index` of the flagged training images, ascending."""
         found = self.columns(case_id)
@@ -623,11 +643,12 @@ def _next_piece(piece: int, seconds: float) -> int:
 
 def arrays(columns: ScoreColumns) -> dict[str, NDArray[Any]]:
     """Typed columns as numpy arrays; see `ScoreColumns`."""
+    return {name: _array(column) for name, column in columns.columns.items()}
+
+
+def _array(column: Column) -> NDArray[Any]:
     little = {"int32": "<i4", "float32": "<f4", "uint16": "<u2", "uint8": "u1"}
-    return {
-        name: np.frombuffer(base64.b64decode(column.data), dtype=little[column.dtype])
-        for name, column in columns.columns.items()
-    }
+    return np.frombuffer(base64.b64decode(column.data), dtype=little[column.dtype])
 
 
 def _raise(answer: httpx.Response) -> None:

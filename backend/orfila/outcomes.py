@@ -30,12 +30,15 @@ from orfila.jobs.contracts import (
     IndexResult,
     IngestResult,
     InvestigateResult,
+    MapResult,
     ModelCheckResult,
     RefitResult,
     RemedyResult,
     SweepResult,
 )
 from orfila.jobs.models import Job
+from orfila.maps import service as maps
+from orfila.maps.models import FingerprintMap
 from orfila.models import service as models
 from orfila.models.models import ClassifierModel
 from orfila.remedies import service as remedies
@@ -168,7 +171,7 @@ class _Remedy(Outcome):
 
 
 class _Run(Outcome):
-    """Of drills, sweeps and comparisons, which differ in what they make of a result."""
+    """Of drills, sweeps, comparisons and maps, which differ in what they make of a result."""
 
     @abstractmethod
     def run(self, session: Session, job: Job) -> Run:
@@ -208,6 +211,14 @@ class _Compare(_Run):
         comparisons.succeeded(session, self.run(session, job), CompareResult.model_validate(result))
 
 
+class _Map(_Run):
+    def run(self, session: Session, job: Job) -> FingerprintMap:
+        return session.get_one(FingerprintMap, job.spec["map_id"])
+
+    def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
+        maps.succeeded(session, self.run(session, job), MapResult.model_validate(result))
+
+
 OUTCOMES: dict[str, Outcome] = {
     "ingest": _Ingest(),
     "conversion": _Conversion(),
@@ -218,5 +229,6 @@ OUTCOMES: dict[str, Outcome] = {
     "remedy": _Remedy(),
     "drill": _Drill(),
     "compare": _Compare(),
+    "map": _Map(),
     "sweep": _Sweep(),
 }

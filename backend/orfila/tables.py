@@ -15,6 +15,7 @@ PARTS = (
     "identity",
     "indexes",
     "jobs",
+    "maps",
     "models",
     "presence",
     "projects",

@@ -100,6 +100,22 @@ def test_a_case_on_a_drill_needs_no_new_index_and_says_what_the_drill_said(clien
     assert all(row.error == "" for row in compared.rows)
 
 
+def test_the_map_shows_the_poison_apart(client: Client, drill: Drill) -> None:
+    """By both methods, on workers that have never seen the index; asked again, the same is given back."""
+    case = next(iter(client.cases(drill.project_id)))
+    flagged = client.flagged(case.id)
+    suspects = np.flatnonzero(client.columns(case.id)["suspect"])
+    is_flagged = np.isin(suspects, flagged)
+    for method in ("pca", "umap"):
+        points = client.map(case.id, method)
+        assert points.shape == (drill.outcome.n_train if drill.outcome else 0, 2)
+        inside = points[suspects]
+        assert np.isfinite(inside).all()
+        apart = np.linalg.norm(inside[is_flagged].mean(0) - inside[~is_flagged].mean(0))
+        assert apart > inside[is_flagged].std(0).max(), method
+        assert np.array_equal(client.map(case.id, method), points, equal_nan=True)
+
+
 def test_a_sweep_accuses_no_class_but_the_poisoned_one(client: Client, drill: Drill) -> None:
     assert drill.model_id is not None
     sweep = client.sweep(drill.project_id, drill.model_id)

@@ -336,6 +336,22 @@ class CompareResult(Contract):
     summary: dict[str, object]
 
 
+class MapSpec(Contract):
+    """Lay the fingerprints of a case out. `scores` is the digest of its scores.parquet, which says who is a suspect."""
+
+    map_id: str
+    index_id: str
+    scores: str
+    method: str
+    seed: int
+
+
+class MapResult(Contract):
+    """`files` holds points.npy (float32 [n_train, 2]) and map.json."""
+
+    files: Tree
+
+
 class SweepSpec(Contract):
     """Look for poison in every class of a pack. The index is ready when this runs."""
 

@@ -35,6 +35,7 @@ QUEUES: dict[str, str] = {
     "drill": "gpu",
     "sweep": "gpu",
     "compare": "gpu",
+    "map": "cpu",
 }
 """Kind of job -> queue of its shards."""
 

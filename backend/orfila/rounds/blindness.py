@@ -12,6 +12,7 @@ from sqlalchemy import select
 from orfila.comparisons.models import Comparison
 from orfila.db import Database
 from orfila.errors import Forbidden
+from orfila.maps.models import FingerprintMap
 from orfila.remedies.models import Remedy
 from orfila.rounds import service
 from orfila.web.dependencies import DatabaseDep, SubjectDep
@@ -33,7 +34,7 @@ SHOWN = frozenset(
     }
 )
 """Routes of a case, by the name of their function."""
-_OWNED = {"remedy_id": Remedy.id, "comparison_id": Comparison.id}
+_OWNED = {"remedy_id": Remedy.id, "comparison_id": Comparison.id, "map_id": FingerprintMap.id}
 
 
 def require_sight(request: Request, database: DatabaseDep, subject: SubjectDep) -> None:

@@ -27,6 +27,7 @@ const topics = [
   'drill',
   'sweep',
   'comparison',
+  'map',
   'job',
   'upload',
 ] as const
@@ -100,6 +101,9 @@ export function applyEvent(queries: QueryClient, topic: Topic, data: EventData):
       stale(`${topic}s`)
       stale(topic, data.id)
       stale('projects')
+      break
+    case 'map':
+      stale('case', data.case_id, 'maps')
       break
     case 'comparison':
       stale('case', data.case_id, 'comparisons')

@@ -1919,6 +1919,46 @@ export type Finding = {
 };
 
 /**
+ * FingerprintMap
+ *
+ * A map, or the state of the job that makes it.
+ */
+export type FingerprintMap = {
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Case Id
+     */
+    case_id: string;
+    /**
+     * Method
+     */
+    method: 'pca' | 'umap';
+    /**
+     * State
+     */
+    state: 'running' | 'finished' | 'failed' | 'cancelled';
+    /**
+     * Error
+     */
+    error: string | null;
+    /**
+     * Job Id
+     */
+    job_id: string | null;
+    /**
+     * Created By
+     */
+    created_by: string;
+    /**
+     * Created At
+     */
+    created_at: string;
+};
+
+/**
  * ImageSize
  *
  * Pixels.
@@ -1997,7 +2037,7 @@ export type Job = {
     /**
      * Kind
      */
-    kind: 'ingest' | 'conversion' | 'model_check' | 'index' | 'investigate' | 'refit' | 'remedy' | 'drill' | 'sweep' | 'compare';
+    kind: 'ingest' | 'conversion' | 'model_check' | 'index' | 'investigate' | 'refit' | 'map' | 'remedy' | 'drill' | 'sweep' | 'compare';
     /**
      * State
      */
@@ -2088,7 +2128,7 @@ export type JobDetail = {
     /**
      * Kind
      */
-    kind: 'ingest' | 'conversion' | 'model_check' | 'index' | 'investigate' | 'refit' | 'remedy' | 'drill' | 'sweep' | 'compare';
+    kind: 'ingest' | 'conversion' | 'model_check' | 'index' | 'investigate' | 'refit' | 'map' | 'remedy' | 'drill' | 'sweep' | 'compare';
     /**
      * State
      */
@@ -2212,6 +2252,49 @@ export type LogLine = {
      * Message
      */
     message: string;
+};
+
+/**
+ * MapColumns
+ *
+ * Coordinates of every training image, in the order of the scores.
+ */
+export type MapColumns = {
+    /**
+     * N
+     */
+    n: number;
+    /**
+     * float32; not a number for images that the map does not show.
+     */
+    x: Column;
+    y: Column;
+    /**
+     * Shown
+     *
+     * Images with coordinates.
+     */
+    shown: number;
+    /**
+     * Explained
+     *
+     * Of pca: the share of the suspects' variance along x and along y; null for other methods.
+     */
+    explained: Array<number> | null;
+};
+
+/**
+ * MapCreate
+ *
+ * Lays the fingerprints of a case out.
+ */
+export type MapCreate = {
+    /**
+     * Method
+     *
+     * pca: the two directions in which the suspects' fingerprints differ most, all training images, in about a second. umap: neighbourhoods (McInnes 2018), the suspects alone, in seconds to minutes.
+     */
+    method?: 'pca' | 'umap';
 };
 
 /**
@@ -7800,6 +7883,126 @@ export type DownloadComparisonResponses = {
 };
 
 export type DownloadComparisonResponse = DownloadComparisonResponses[keyof DownloadComparisonResponses];
+
+export type ListMapsData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/maps';
+};
+
+export type ListMapsErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ListMapsResponses = {
+    /**
+     * Response List Maps
+     *
+     * Successful Response
+     */
+    200: Array<FingerprintMap>;
+};
+
+export type ListMapsResponse = ListMapsResponses[keyof ListMapsResponses];
+
+export type CreateMapData = {
+    body: MapCreate;
+    headers?: {
+        /**
+         * Idempotency-Key
+         */
+        'Idempotency-Key'?: string | null;
+    };
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/maps';
+};
+
+export type CreateMapErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type CreateMapResponses = {
+    /**
+     * Successful Response
+     */
+    202: FingerprintMap;
+};
+
+export type CreateMapResponse = CreateMapResponses[keyof CreateMapResponses];
+
+export type GetMapData = {
+    body?: never;
+    path: {
+        /**
+         * Map Id
+         */
+        map_id: string;
+    };
+    query?: never;
+    url: '/api/v1/maps/{map_id}';
+};
+
+export type GetMapErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GetMapResponses = {
+    /**
+     * Successful Response
+     */
+    200: FingerprintMap;
+};
+
+export type GetMapResponse = GetMapResponses[keyof GetMapResponses];
+
+export type GetMapColumnsData = {
+    body?: never;
+    path: {
+        /**
+         * Map Id
+         */
+        map_id: string;
+    };
+    query?: never;
+    url: '/api/v1/maps/{map_id}/columns';
+};
+
+export type GetMapColumnsErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GetMapColumnsResponses = {
+    /**
+     * Successful Response
+     */
+    200: MapColumns;
+};
+
+export type GetMapColumnsResponse = GetMapColumnsResponses[keyof GetMapColumnsResponses];
 
 export type ListAttacksData = {
     body?: never;

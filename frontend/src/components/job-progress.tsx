@@ -103,4 +103,5 @@ export const jobKind: Record<Job['kind'], string> = {
   drill: 'Drill',
   sweep: 'Sweep',
   compare: 'Compare detectors',
+  map: 'Draw the map of fingerprints',
 }

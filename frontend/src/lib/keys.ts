@@ -9,6 +9,7 @@ export type KeyAction =
       kind: 'select' | 'select-all' | 'clear' | 'undo' | 'redo' | 'difference' | 'help' | 'blink' | 'learn' | 'comment'
     }
   | { kind: 'zoom'; step: 1 | -1 }
+  | { kind: 'map-tool'; tool: 'pan' | 'lasso' }
 
 export const keySheet: { keys: string[]; does: string }[] = [
   { keys: ['←', '→', '↑', '↓'], does: 'Move through the gallery (Home, End, Page Up, Page Down too)' },
@@ -26,6 +27,7 @@ export const keySheet: { keys: string[]; does: string }[] = [
   { keys: ['M'], does: 'Comment on the image (Ctrl Enter sends)' },
   { keys: ['V'], does: 'Hold: blink between candidate and affected image' },
   { keys: ['D'], does: 'Difference between candidate and affected image' },
+  { keys: ['G', 'S'], does: 'On the map: drag moves it, drag draws a lasso' },
   { keys: ['+', '−'], does: 'Larger or smaller tiles' },
   { keys: ['?'], does: 'This sheet' },
 ]
@@ -74,6 +76,10 @@ export function keyAction(event: KeyLike): KeyAction | null {
       return { kind: 'comment' }
     case 'd':
       return { kind: 'difference' }
+    case 'g':
+      return { kind: 'map-tool', tool: 'pan' }
+    case 's':
+      return { kind: 'map-tool', tool: 'lasso' }
     case '+':
     case '=':
       return { kind: 'zoom', step: 1 }

@@ -17,6 +17,7 @@ import {
   getImage,
   getJob,
   getJobLog,
+  getMapColumns,
   getModel,
   getNextImages,
   getQueue,
@@ -39,6 +40,7 @@ import {
   listDetectors,
   listDrills,
   listJobs,
+  listMaps,
   listMembers,
   listModels,
   listNotifications,
@@ -231,6 +233,19 @@ export const q = {
     queryOptions({
       queryKey: ['case', id, 'review'],
       queryFn: () => body(getReviewProgress({ path: { case_id: id } })),
+    }),
+  maps: (id: string) =>
+    queryOptions({
+      queryKey: ['case', id, 'maps'],
+      queryFn: () => body(listMaps({ path: { case_id: id } })),
+    }),
+  mapColumns: (id: string) =>
+    queryOptions({
+      queryKey: ['map', id, 'columns'],
+      queryFn: () => body(getMapColumns({ path: { map_id: id } })),
+      staleTime: Number.POSITIVE_INFINITY,
+      // Megabytes that nothing else shows.
+      gcTime: 60_000,
     }),
   /** What to judge first; it stays in this order until the scores change, so that nothing moves under one's eyes. */
   nextToJudge: (id: string, result: string | null) =>

@@ -12,6 +12,7 @@ from orfila_worker.tasks.drill import drill
 from orfila_worker.tasks.index import index
 from orfila_worker.tasks.ingest import ingest
 from orfila_worker.tasks.investigate import investigate
+from orfila_worker.tasks.map import draw_map
 from orfila_worker.tasks.model_check import model_check
 from orfila_worker.tasks.refit import refit
 from orfila_worker.tasks.remedy import remedy
@@ -30,5 +31,6 @@ TASKS: dict[str, Callable[[Work], Contract]] = {
     "remedy": remedy,
     "drill": drill,
     "compare": compare,
+    "map": draw_map,
     "sweep": sweep,
 }

@@ -1,6 +1,7 @@
 // The workbench: histogram with threshold, gallery and inspector over one selection. All of its state is in the address,
 // and everything but the inspector's detail is computed here from the columns, without asking the server.
 import { Select, Skeleton } from '@mantine/core'
+import { useMediaQuery } from '@mantine/hooks'
 import { useQuery } from '@tanstack/react-query'
 import { useNavigate, useParams, useSearch } from '@tanstack/react-router'
 import { useCallback, useEffect, useMemo, useRef, useState } from 'react'
@@ -21,6 +22,7 @@ import { nextUndecided, type VerdictValue } from '@/lib/verdicts'
 import { Inspector } from './inspector'
 import { KeySheet } from './key-sheet'
 import { LearnControl } from './learn-control'
+import { FingerprintMap, type HowSelected, type MapTool } from './map/fingerprint-map'
 import { galleryOrder, type Sort } from './order'
 import { useLearning } from './use-learning'
 import { useVerdicts } from './use-verdicts'
@@ -72,6 +74,10 @@ function Workbench({
   const [blink, setBlink] = useState(false)
   const [difference, setDifference] = useState(false)
   const [help, setHelp] = useState(false)
+  const [mapTool, setMapTool] = useState<MapTool>('lasso')
+  // Histogram and map stand side by side where there is room, and take turns elsewhere.
+  const isWide = useMediaQuery('(min-width: 1700px)') ?? false
+  const view = search.view ?? 'histogram'
 
   const tab = search.tab ?? 'flagged'
   const axis = search.axis ?? 'shift_mean'
@@ -135,6 +141,18 @@ function Workbench({
     [setSelection],
   )
 
+  const onLasso = useCallback(
+    (indices: number[], how: HowSelected) => {
+      const { selection: now } = latest.current
+      const selected = new Set(how === 'replace' ? [] : now.selected)
+      for (const index of indices) if (how !== 'toggle' || !selected.delete(index)) selected.add(index)
+      setSelection({ ...now, selected })
+      // What was drawn around is what one wants to see.
+      if (selected.size > 0) set({ tab: 'selected' })
+    },
+    [setSelection, set],
+  )
+
   const goToPlace = useCallback(
     (place: number | null, extend = false) => {
       if (place === null || order.length === 0) return
@@ -191,6 +209,8 @@ function Workbench({
           return setBlink(true)
         case 'difference':
           return setDifference((on) => !on)
+        case 'map-tool':
+          return setMapTool(action.tool)
         case 'zoom':
           return set({ zoom: Math.max(1, Math.min(6, zoom + action.step)) })
         case 'help':
@@ -233,49 +253,89 @@ function Workbench({
     <div className="workbench">
       <div className="workbench-left">
         <section className="panel panel-tight" style={{ display: 'flex', gap: 16, flex: 'none' }} aria-label="Scores">
-          <div style={{ flex: 1, minWidth: 0 }}>
-            <div style={{ display: 'flex', gap: 12, alignItems: 'center', marginBottom: 8, flexWrap: 'wrap' }}>
-              <Select
-                aria-label="Score on the axis"
-                size="xs"
-                w={168}
-                data={finding.mark ? axes : axes.filter((a) => a.value !== 'mark_score')}
-                value={axis}
-                onChange={(value) => set({ axis: value as Axis, from: undefined, to: undefined })}
-              />
-              <span style={{ fontSize: 12, display: 'flex', gap: 12, whiteSpace: 'nowrap' }} className="quiet">
-                <span>
-                  <span style={{ color: 'var(--poison)' }}>■</span> beyond
-                </span>
-                <span>
-                  <span style={{ color: 'var(--affected)' }}>■</span> suspects
-                </span>
-                <span>
-                  <span style={{ color: 'var(--unjudged)' }}>■</span> other labels
-                </span>
-              </span>
-              {brush && (
-                <button type="button" className="tab" onClick={() => set({ from: undefined, to: undefined })}>
-                  Clear brush
+          {!isWide && (
+            <div className="tabs view-tabs" role="tablist" aria-label="Histogram or map">
+              {(['histogram', 'map'] as const).map((name) => (
+                <button
+                  key={name}
+                  type="button"
+                  role="tab"
+                  className="tab"
+                  aria-selected={view === name}
+                  onClick={() => set({ view: name })}
+                >
+                  {name === 'histogram' ? 'Histogram' : 'Map'}
                 </button>
-              )}
-              {threshold !== finding.threshold && (
-                <button type="button" className="tab" onClick={() => set({ t: undefined })}>
-                  Reset threshold
-                </button>
-              )}
+              ))}
             </div>
-            <ScoreHistogram
-              columns={columns}
-              ranking={ranking}
-              axis={axis}
-              threshold={threshold}
-              brush={brush}
-              onPreview={setPreview}
-              onThreshold={(n) => set({ t: thresholdFor(ranking, n) })}
-              onBrush={(range) => set({ from: range?.[0], to: range?.[1] })}
-            />
-          </div>
+          )}
+          {(isWide || view === 'histogram') && (
+            <div style={{ flex: 1, minWidth: 0 }}>
+              <div style={{ display: 'flex', gap: 12, alignItems: 'center', marginBottom: 8, flexWrap: 'wrap' }}>
+                <Select
+                  aria-label="Score on the axis"
+                  size="xs"
+                  w={168}
+                  data={finding.mark ? axes : axes.filter((a) => a.value !== 'mark_score')}
+                  value={axis}
+                  onChange={(value) => set({ axis: value as Axis, from: undefined, to: undefined })}
+                />
+                <span style={{ fontSize: 12, display: 'flex', gap: 12, whiteSpace: 'nowrap' }} className="quiet">
+                  <span>
+                    <span style={{ color: 'var(--poison)' }}>■</span> beyond
+                  </span>
+                  <span>
+                    <span style={{ color: 'var(--affected)' }}>■</span> suspects
+                  </span>
+                  <span>
+                    <span style={{ color: 'var(--unjudged)' }}>■</span> other labels
+                  </span>
+                </span>
+                {brush && (
+                  <button type="button" className="tab" onClick={() => set({ from: undefined, to: undefined })}>
+                    Clear brush
+                  </button>
+                )}
+                {threshold !== finding.threshold && (
+                  <button type="button" className="tab" onClick={() => set({ t: undefined })}>
+                    Reset threshold
+                  </button>
+                )}
+              </div>
+              <ScoreHistogram
+                columns={columns}
+                ranking={ranking}
+                axis={axis}
+                threshold={threshold}
+                brush={brush}
+                onPreview={setPreview}
+                onThreshold={(n) => set({ t: thresholdFor(ranking, n) })}
+                onBrush={(range) => set({ from: range?.[0], to: range?.[1] })}
+              />
+            </div>
+          )}
+          {(isWide || view === 'map') && (
+            <div style={{ flex: 1, minWidth: 0 }}>
+              <FingerprintMap
+                caseId={item.id}
+                datasetId={dataset.id}
+                atlas={dataset.atlas}
+                columns={columns}
+                verdicts={verdicts}
+                selected={selection.selected}
+                order={order}
+                labelOf={labelOf}
+                method={search.map ?? 'pca'}
+                colour={search.colour ?? 'score'}
+                tool={mapTool}
+                onMethod={(map) => set({ map })}
+                onColour={(colour) => set({ colour })}
+                onTool={setMapTool}
+                onPick={pick}
+                onLasso={onLasso}
+              />
+            </div>
+          )}
           <div style={{ flex: 'none', width: 216 }}>
             <div className="quiet" style={{ fontSize: 12, marginBottom: 8 }}>
               What the flagged share

@@ -1,0 +1,55 @@
+// The map of a case by a method: asked for when it is looked at for the first time, then read as columns.
+import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
+import { useEffect, useMemo } from 'react'
+import { createMap } from '@/client'
+import { body, idempotencyKey } from '@/lib/api'
+import { decodeColumn } from '@/lib/columns'
+import { q } from '@/lib/queries'
+
+export type MapMethod = 'pca' | 'umap'
+
+export function useMap(caseId: string, method: MapMethod) {
+  const queries = useQueryClient()
+  const maps = useQuery(q.maps(caseId))
+  const found = maps.data?.find((map) => map.method === method)
+  const { mutate, isIdle, isPending, error, reset } = useMutation({
+    mutationFn: (wanted: MapMethod) =>
+      body(
+        createMap({
+          path: { case_id: caseId },
+          body: { method: wanted },
+          headers: { 'Idempotency-Key': idempotencyKey() },
+        }),
+      ),
+    onSuccess: () => queries.invalidateQueries({ queryKey: ['case', caseId, 'maps'] }),
+  })
+  const isMissing = maps.data !== undefined && (found === undefined || found.state === 'cancelled')
+  useEffect(() => {
+    if (isMissing && isIdle) mutate(method)
+  }, [isMissing, isIdle, mutate, method])
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another method is another request
+  useEffect(() => reset(), [method, reset])
+  const job = useQuery({
+    ...q.job(found?.job_id ?? ''),
+    enabled: found?.state === 'running' && found.job_id !== null,
+  }).data
+  const columns = useQuery({ ...q.mapColumns(found?.id ?? ''), enabled: found?.state === 'finished' })
+  const points = useMemo(
+    () =>
+      columns.data && {
+        x: decodeColumn(columns.data.x) as Float32Array,
+        y: decodeColumn(columns.data.y) as Float32Array,
+        shown: columns.data.shown,
+        explained: columns.data.explained,
+      },
+    [columns.data],
+  )
+  return {
+    points,
+    error: error ?? maps.error ?? columns.error,
+    failure: found?.state === 'failed' ? found.error : null,
+    again: () => mutate(method),
+    isAsking: isPending,
+    job,
+  }
+}
