@@ -78,6 +78,22 @@ function Workbench({
   // Histogram and map stand side by side where there is room, and take turns elsewhere.
   const isWide = useMediaQuery('(min-width: 1700px)') ?? false
   const view = search.view ?? 'histogram'
+  const viewTabs = !isWide && (
+    <div className="tabs" role="tablist" aria-label="Histogram or map">
+      {(['histogram', 'map'] as const).map((name) => (
+        <button
+          key={name}
+          type="button"
+          role="tab"
+          className="tab"
+          aria-selected={view === name}
+          onClick={() => set({ view: name })}
+        >
+          {name === 'histogram' ? 'Histogram' : 'Map'}
+        </button>
+      ))}
+    </div>
+  )
 
   const tab = search.tab ?? 'flagged'
   const axis = search.axis ?? 'shift_mean'
@@ -253,25 +269,10 @@ function Workbench({
     <div className="workbench">
       <div className="workbench-left">
         <section className="panel panel-tight" style={{ display: 'flex', gap: 16, flex: 'none' }} aria-label="Scores">
-          {!isWide && (
-            <div className="tabs view-tabs" role="tablist" aria-label="Histogram or map">
-              {(['histogram', 'map'] as const).map((name) => (
-                <button
-                  key={name}
-                  type="button"
-                  role="tab"
-                  className="tab"
-                  aria-selected={view === name}
-                  onClick={() => set({ view: name })}
-                >
-                  {name === 'histogram' ? 'Histogram' : 'Map'}
-                </button>
-              ))}
-            </div>
-          )}
           {(isWide || view === 'histogram') && (
             <div style={{ flex: 1, minWidth: 0 }}>
               <div style={{ display: 'flex', gap: 12, alignItems: 'center', marginBottom: 8, flexWrap: 'wrap' }}>
+                {viewTabs}
                 <Select
                   aria-label="Score on the axis"
                   size="xs"
@@ -333,19 +334,22 @@ function Workbench({
                 onTool={setMapTool}
                 onPick={pick}
                 onLasso={onLasso}
+                tabs={viewTabs}
               />
             </div>
           )}
-          <div style={{ flex: 'none', width: 216 }}>
-            <div className="quiet" style={{ fontSize: 12, marginBottom: 8 }}>
-              What the flagged share
+          {(isWide || view === 'histogram') && (
+            <div style={{ flex: 'none', width: 216 }}>
+              <div className="quiet" style={{ fontSize: 12, marginBottom: 8 }}>
+                What the flagged share
+              </div>
+              {countAbove(ranking, threshold) > 0 && countAbove(ranking, threshold) < ranking.rows.length ? (
+                <Portraits caseId={item.id} result={item.result_digest} threshold={search.t} size={96} />
+              ) : (
+                <p className="quiet">All images lie on one side of the line; move it to compare the two sides.</p>
+              )}
             </div>
-            {countAbove(ranking, threshold) > 0 && countAbove(ranking, threshold) < ranking.rows.length ? (
-              <Portraits caseId={item.id} result={item.result_digest} threshold={search.t} size={96} />
-            ) : (
-              <p className="quiet">All images lie on one side of the line; move it to compare the two sides.</p>
-            )}
-          </div>
+          )}
         </section>
         <section
           className="panel panel-tight"

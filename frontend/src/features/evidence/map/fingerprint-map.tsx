@@ -1,7 +1,16 @@
 // The map of fingerprints: every training image a point, near to those that pull the model the same way. Drag to move, wheel
 // to zoom, lasso to select; the selection is the workbench's own.
 import { Select, Skeleton, useComputedColorScheme } from '@mantine/core'
-import { type PointerEvent, useCallback, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react'
+import {
+  type PointerEvent,
+  type ReactNode,
+  useCallback,
+  useEffect,
+  useLayoutEffect,
+  useMemo,
+  useRef,
+  useState,
+} from 'react'
 import type { Atlas } from '@/client'
 import { HowObtained } from '@/components/derived'
 import { TilePicture } from '@/components/gallery'
@@ -13,7 +22,7 @@ import type { CaseColumns } from '@/lib/columns'
 import { count, percent, score } from '@/lib/format'
 import { density, Grid, inside, panBy, type Size, toPlane, toScreen, type View, viewOfAll, zoomAt } from '@/lib/plane'
 import type { VerdictValue } from '@/lib/verdicts'
-import { type ColourBy, drawingOrder, dress, scoreRange, VIRIDIS } from './looks'
+import { type ColourBy, drawingOrder, dress, scoreColour, scoreRange, VIRIDIS } from './looks'
 import { PointLayer } from './point-layer'
 import { type MapMethod, useMap } from './use-map'
 
@@ -45,6 +54,8 @@ export interface MapProps {
   onTool: (tool: MapTool) => void
   onPick: (index: number, event: { shiftKey: boolean; ctrlKey: boolean; metaKey: boolean }) => void
   onLasso: (indices: number[], how: HowSelected) => void
+  /** What stands first in the map's own row of controls. */
+  tabs?: ReactNode
 }
 
 export function FingerprintMap(props: MapProps) {
@@ -54,13 +65,14 @@ export function FingerprintMap(props: MapProps) {
   return (
     <div className="map">
       <div style={{ display: 'flex', gap: 8, alignItems: 'center', marginBottom: 8, flexWrap: 'wrap' }}>
+        {props.tabs}
         <Select
           aria-label="Layout of the map"
           size="xs"
-          w={150}
+          w={118}
           data={[
-            { value: 'pca', label: 'Map: main axes' },
-            { value: 'umap', label: 'Map: neighbours' },
+            { value: 'pca', label: 'Main axes' },
+            { value: 'umap', label: 'Neighbours' },
           ]}
           value={method}
           onChange={(value) => onMethod(value as MapMethod)}
@@ -68,7 +80,7 @@ export function FingerprintMap(props: MapProps) {
         <Select
           aria-label="Colour of the points"
           size="xs"
-          w={130}
+          w={104}
           data={[
             { value: 'score', label: 'by score' },
             { value: 'label', label: 'by label' },
@@ -161,8 +173,8 @@ function Points(props: MapProps & { x: Float32Array; y: Float32Array }) {
 
   const shown = useMemo(() => new Set(order), [order])
   const clothes = useMemo(
-    () => dress(columns, colour, verdicts, selected, shown),
-    [columns, colour, verdicts, selected, shown],
+    () => dress(columns, colour, verdicts, selected, shown, dark),
+    [columns, colour, verdicts, selected, shown, dark],
   )
   const dressed = useRef<unknown>(null)
   useEffect(() => {
@@ -317,6 +329,8 @@ function Density({ x, y }: { x: Float32Array; y: Float32Array }) {
 
 function Legend({ colour, columns, shown }: { colour: ColourBy; columns: CaseColumns; shown: number | undefined }) {
   const [low, high] = useMemo(() => scoreRange(columns), [columns])
+  const dark = useComputedColorScheme('light') === 'dark'
+  const scale = useMemo(() => Array.from({ length: 9 }, (_, k) => scoreColour(k / 8, dark)), [dark])
   return (
     <div className="map-legend quiet">
       {colour === 'score' && (
@@ -324,7 +338,7 @@ function Legend({ colour, columns, shown }: { colour: ColourBy; columns: CaseCol
           <span className="mono">{score(low)}</span>
           <span
             className="map-scale"
-            style={{ background: `linear-gradient(90deg, ${VIRIDIS.map((c) => `rgb(${c.join()})`).join()})` }}
+            style={{ background: `linear-gradient(90deg, ${scale.map((c) => `rgb(${c.join()})`).join()})` }}
           />
           <span className="mono">{score(high)}</span> collapse score of suspects
         </>
@@ -341,7 +355,7 @@ function Legend({ colour, columns, shown }: { colour: ColourBy; columns: CaseCol
   )
 }
 
-function Message({ children }: { children: React.ReactNode }) {
+function Message({ children }: { children: ReactNode }) {
   return (
     <div className="empty" style={{ height: HEIGHT }}>
       <p>{children}</p>

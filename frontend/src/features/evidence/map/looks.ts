@@ -44,6 +44,11 @@ export function viridis(share: number): Rgb {
   return VIRIDIS[k].map((from, channel) => Math.round(from + (at - k) * (VIRIDIS[k + 1][channel] - from))) as never
 }
 
+/** The colour of a score; on a dark page without the darkest fifth of viridis, which nobody would see there. */
+export function scoreColour(share: number, dark: boolean): Rgb {
+  return viridis(dark ? 0.2 + 0.8 * share : share)
+}
+
 export function labelColour(label: number): Rgb {
   const colour = LABELS[label % LABELS.length]
   return Math.floor(label / LABELS.length) % 2 === 0 ? colour : (colour.map((c) => c >> 1) as never)
@@ -74,12 +79,13 @@ export function dress(
   verdicts: ReadonlyMap<number, VerdictValue>,
   selected: ReadonlySet<number>,
   shown: ReadonlySet<number>,
+  dark = false,
 ): { colours: Uint8Array; looks: Uint8Array } {
   const { n, index, label, suspect, collapse_score } = columns
   const colours = new Uint8Array(4 * n)
   const looks = new Uint8Array(n)
   const [low, high] = scoreRange(columns)
-  const scale = Array.from({ length: 256 }, (_, k) => viridis(k / 255))
+  const scale = Array.from({ length: 256 }, (_, k) => scoreColour(k / 255, dark))
   const labels = Array.from({ length: 2 * LABELS.length }, (_, k) => labelColour(k))
   for (let row = 0; row < n; row++) {
     const verdict = verdicts.get(index[row])

@@ -21,7 +21,7 @@ void main() {
   chosen = (look >> 3u) & 1u;
   form = look & 7u;
   bool dim = (look & 16u) != 0u && chosen == 0u;
-  fill = dim ? vec4(colour.rgb, 0.22) : colour;
+  fill = dim ? vec4(colour.rgb, 0.35) : colour;
   gl_Position = vec4((place - centre) * scale, 0.0, 1.0);
   gl_PointSize = size * (chosen == 1u ? 2.2 : form == 0u ? 1.0 : 1.7);
 }`
