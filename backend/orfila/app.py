@@ -16,6 +16,7 @@ from starlette.middleware import Middleware
 
 import orfila.audit.endpoints
 import orfila.cases.endpoints
+import orfila.checks.endpoints
 import orfila.comparisons.endpoints
 import orfila.datasets.endpoints
 import orfila.drills.endpoints
@@ -28,6 +29,7 @@ import orfila.models.endpoints
 import orfila.presence.endpoints
 import orfila.projects.endpoints
 import orfila.remedies.endpoints
+import orfila.reports.endpoints
 import orfila.review.endpoints
 import orfila.rounds.endpoints
 import orfila.sweeps.endpoints
@@ -64,8 +66,10 @@ PROTECTED = (
     orfila.rounds.endpoints.router,
     orfila.talk.endpoints.router,
     orfila.remedies.endpoints.router,
+    orfila.checks.endpoints.router,
     orfila.comparisons.endpoints.router,
     orfila.maps.endpoints.router,
+    orfila.reports.endpoints.router,
     orfila.drills.endpoints.router,
     orfila.sweeps.endpoints.router,
     orfila.jobs.endpoints.router,

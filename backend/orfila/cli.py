@@ -29,6 +29,7 @@ _SUMMARIES = {
     "drill": "Plant a known poison, train, investigate, score against the truth.",
     "compare": "The detectors of the field side by side on one case.",
     "sweep": "Search every class of the training data, without an affected image.",
+    "verify-bundle": "Check a bundle of a case, and run its investigation again.",
     "worker": "Serve queues of jobs.",
 }
 _OWN_LAZY = {

@@ -43,6 +43,7 @@ from orfila.cases.schemas import (
     ScoreColumns,
     ScoreRow,
 )
+from orfila.checks.schemas import CheckCreate, RegressionCheck
 from orfila.comparisons.schemas import Comparison, ComparisonCreate
 from orfila.datasets.export import Contents
 from orfila.datasets.schemas import CifarLabels, Dataset, DatasetCreate, ImageSize
@@ -53,6 +54,7 @@ from orfila.maps.schemas import FingerprintMap, MapColumns, MapCreate, MapMethod
 from orfila.models.schemas import ClassifierModel, ModelCard, ModelCreate, Prediction
 from orfila.projects.schemas import Member, MemberAdd, Project, ProjectCreate, Role
 from orfila.remedies.schemas import Method, Remedy, RemedyCreate, RemovalPreview, RemovalSet
+from orfila.reports.schemas import Report
 from orfila.review.schemas import (
     Agreement,
     NextImages,
@@ -372,6 +374,20 @@ class Client:
         found = self._get(f"/maps/{made.id}/columns", MapColumns)
         return np.stack([_array(column) for column in (found.x, found.y)], axis=1)
 
+    def report(self, case_id: str) -> Report:
+        """Everything that is known of a case."""
+        return self._get(f"/cases/{case_id}/report", Report)
+
+    def save_report(self, case_id: str, target: Path) -> Path:
+        """Save a case's report; the suffix of `target` decides: .html, or .pdf where the server can print."""
+        if target.suffix not in (".html", ".pdf"):
+            raise ValueError(f"a report is .html or .pdf, not '{target.suffix}'; `report` gives it as an object")
+        return self.download(f"/api/v1/cases/{case_id}/report{target.suffix}", target)
+
+    def save_bundle(self, case_id: str, target: Path) -> Path:
+        """Save all that a finding rests on as a zip that `orfila verify-bundle` checks and runs again."""
+        return self.download(f"/api/v1/cases/{case_id}/bundle.zip", target)
+
     def flagged(self, case_id: str) -> list[int]:
         """`index` of the flagged training images, ascending."""
         found = self.columns(case_id)
@@ -533,6 +549,14 @@ class Client:
         comparison = self._create(f"/cases/{case_id}/comparisons", body, Comparison)
         self._wait_for(comparison.job_id, on_progress)
         return self._get(f"/comparisons/{comparison.id}", Comparison)
+
+    def check_model(
+        self, model_id: str, case_ids: list[str] | None = None, on_progress: OnProgress | None = None
+    ) -> RegressionCheck:
+        """Hold a model against closed cases (default: all of its project), and wait for what it says."""
+        check = self._create(f"/models/{model_id}/checks", CheckCreate(case_ids=case_ids), RegressionCheck)
+        self._wait_for(check.job_id, on_progress)
+        return self._get(f"/checks/{check.id}", RegressionCheck)
 
     # Jobs
 

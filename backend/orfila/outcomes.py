@@ -14,6 +14,8 @@ from sqlalchemy.orm import Session
 from orfila import runs
 from orfila.cases import service as cases
 from orfila.cases.models import Case
+from orfila.checks import service as checks
+from orfila.checks.models import RegressionCheck
 from orfila.comparisons import service as comparisons
 from orfila.comparisons.models import Comparison
 from orfila.datasets import service as datasets
@@ -24,6 +26,7 @@ from orfila.errors import NotFound
 from orfila.indexes import service as indexes
 from orfila.indexes.models import FingerprintIndex
 from orfila.jobs.contracts import (
+    CheckResult,
     CompareResult,
     ConversionResult,
     DrillResult,
@@ -171,7 +174,7 @@ class _Remedy(Outcome):
 
 
 class _Run(Outcome):
-    """Of drills, sweeps, comparisons and maps, which differ in what they make of a result."""
+    """Of drills, sweeps, comparisons, maps and checks, which differ in what they make of a result."""
 
     @abstractmethod
     def run(self, session: Session, job: Job) -> Run:
@@ -211,6 +214,14 @@ class _Compare(_Run):
         comparisons.succeeded(session, self.run(session, job), CompareResult.model_validate(result))
 
 
+class _Check(_Run):
+    def run(self, session: Session, job: Job) -> RegressionCheck:
+        return session.get_one(RegressionCheck, job.spec["check_id"])
+
+    def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
+        checks.succeeded(session, self.run(session, job), CheckResult.model_validate(result))
+
+
 class _Map(_Run):
     def run(self, session: Session, job: Job) -> FingerprintMap:
         return session.get_one(FingerprintMap, job.spec["map_id"])
@@ -229,6 +240,7 @@ OUTCOMES: dict[str, Outcome] = {
     "remedy": _Remedy(),
     "drill": _Drill(),
     "compare": _Compare(),
+    "check": _Check(),
     "map": _Map(),
     "sweep": _Sweep(),
 }

@@ -1,4 +1,4 @@
-"""What drills, sweeps, comparisons and maps have in common: a run of one job, and its outcome or why it has none."""
+"""What drills, sweeps, comparisons, maps and checks share: a run of one job, and its outcome or why it has none."""
 
 from __future__ import annotations
 

@@ -7,6 +7,7 @@ from orfila.db import Base
 PARTS = (
     "audit",
     "cases",
+    "checks",
     "comparisons",
     "datasets",
     "drills",

@@ -191,6 +191,7 @@ def changes(site):
         ("PUT", "/api/v1/cases/{case_id}/presence"): ("read", None),
         ("DELETE", "/api/v1/cases/{case_id}/presence"): ("read", None),
         ("POST", "/api/v1/cases/{case_id}/remedies"): ("write", {"method": "eu", "remove": {"kind": "flagged"}}),
+        ("POST", "/api/v1/models/{model_id}/checks"): ("write", {"case_ids": None}),
         ("POST", "/api/v1/cases/{case_id}/maps"): ("review", {"method": "pca"}),
         ("POST", "/api/v1/cases/{case_id}/comparisons"): ("write", {"detectors": None}),
         ("POST", "/api/v1/projects/{project_id}/drills"): (

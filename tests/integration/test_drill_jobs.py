@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +14,7 @@ from conftest import Product
 from orfila.cases.schemas import AffectedSource
 from orfila.client import Client
 from orfila.drills.schemas import Drill, DrillCreate
+from orfila_engine.bundle import verify_bundle
 from orfila_engine.data import pack
 from orfila_engine.data.derive import write_zip
 from orfila_engine.data.sources import Arrays
@@ -114,6 +116,33 @@ def test_the_map_shows_the_poison_apart(client: Client, drill: Drill) -> None:
         apart = np.linalg.norm(inside[is_flagged].mean(0) - inside[~is_flagged].mean(0))
         assert apart > inside[is_flagged].std(0).max(), method
         assert np.array_equal(client.map(case.id, method), points, equal_nan=True)
+
+
+def test_a_bundle_gives_the_same_finding_again(client: Client, drill: Drill, tmp_path: Path) -> None:
+    """Also after the scores have learned from verdicts; and what was changed in it is named."""
+    case = next(iter(client.cases(drill.project_id)))
+    flagged = client.flagged(case.id)
+    client.judge(case.id, dict.fromkeys(flagged[:5], "poison") | {flagged[5]: "clean"})
+    client.learn(case.id)
+    bundle = client.save_bundle(case.id, tmp_path / "bundle.zip")
+    found = verify_bundle(bundle, tmp_path / "work")
+    assert found.ok, list(found.lines())
+    assert found.n_again == found.n_common == client.case(case.id).finding.n_flagged  # type: ignore[union-attr]
+    assert found.largest_difference is not None
+    assert found.largest_difference < 1e-3
+
+    with zipfile.ZipFile(bundle) as source, zipfile.ZipFile(tmp_path / "changed.zip", "w") as target:
+        for entry in source.infolist():
+            data = source.read(entry)
+            if entry.filename == "data/pixels.npy":
+                data = data[:-1] + bytes([data[-1] ^ 1])
+            if entry.filename != "report.html":
+                target.writestr(entry.filename, data)
+        target.writestr("data/more.npy", b"x")
+    changed = verify_bundle(tmp_path / "changed.zip", tmp_path / "changed")
+    assert not changed.ok
+    assert changed.changed == ("data/more.npy", "data/pixels.npy", "report.html")
+    assert changed.n_again is None, "what is not as it was is not run"
 
 
 def test_a_sweep_accuses_no_class_but_the_poisoned_one(client: Client, drill: Drill) -> None:

@@ -119,6 +119,26 @@ def test_ekfac_is_split_and_its_factors_are_made_once(
     assert min(flagged) not in client.flagged(client.learn(again.id).id)
 
 
+def test_a_closed_case_holds_other_models_to_its_mistake(client: Client, calm: Case, sample: Sample) -> None:
+    """The model of the case makes its mistake again, the repaired one does not."""
+    case = client.open_case(calm.project_id, calm.model_id, test_index=sample.affected, seed=77)
+    remedy = client.repair(case.id, "eu")
+    assert remedy.state == "verified"
+    assert remedy.model_id is not None
+    assert client.case(case.id).state == "verified"
+    made_again = client.check_model(calm.model_id, [case.id])
+    assert made_again.outcome is not None
+    assert not made_again.outcome.passed
+    [checked] = made_again.outcome.cases
+    assert checked.affected[0].predicted == case.finding.predicted  # type: ignore[union-attr]
+    assert client.case(case.id).state == "regressed"
+    held = client.check_model(remedy.model_id, [case.id])
+    assert held.outcome is not None
+    assert held.outcome.passed, held.outcome.sentence
+    assert held.outcome.cases[0].affected[0].predicted == held.outcome.cases[0].affected[0].true_label
+    assert client.case(case.id).state == "verified"
+
+
 def test_a_repair_in_seconds_and_what_was_expected_of_it(client: Client, calm: Case) -> None:
     expected = client.preview_removal(calm.id)
     remedy = client.repair(calm.id, "influence")

@@ -132,9 +132,14 @@ def check(session: Session) -> schemas.ChainCheck:
     return check_events(_everything(session))
 
 
-def export(session: Session) -> Iterator[str]:
-    """The whole chain as lines of JSON, oldest first: what `read_exported` reads and `check_events` can check."""
+def export(session: Session, *, case_id: str | None = None) -> Iterator[str]:
+    """The whole chain as lines of JSON, oldest first: what `read_exported` reads and `check_events` can check.
+
+    case_id: only the events of one case, which are no whole chain.
+    """
     for event in _everything(session):
+        if case_id is not None and event.case_id != case_id:
+            continue
         fields = {name: getattr(event, name) for name in _EXPORTED}
         yield json.dumps(fields | {"at": event.at.isoformat(timespec="milliseconds")}) + "\n"
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import re
-import zipfile
 from collections.abc import Iterator, Sequence
 from typing import BinaryIO, Literal
 
@@ -14,12 +13,11 @@ from orfila import pictures
 from orfila.datasets.images import kept, manifest_of, pixels_of
 from orfila.datasets.models import Dataset
 from orfila.storage import BlobStore
+from orfila.zips import ZipStream
 
 Contents = Literal["originals", "pixels"]
 CLASS_LIST = "classes.txt"
 _BLOCK = 256
-_EARLIEST = (1980, 1, 1, 0, 0, 0)
-"""The same for every entry, so that the same version is the same file."""
 _PLAIN = re.compile(r"[\w][\w .()+-]*", re.ASCII)
 _SUFFIXES = (
     (b"\x89PNG", ".png"),
@@ -38,10 +36,9 @@ def zipped(store: BlobStore, dataset: Dataset, contents: Contents) -> Iterator[b
     """
     manifest, pixels = manifest_of(store, dataset), pixels_of(store, dataset)
     folders = folders_of(dataset.classes)
-    sink = _Sink()
-    with zipfile.ZipFile(sink, "w", zipfile.ZIP_STORED) as archive, _originals(store, dataset) as originals:
+    with ZipStream() as archive, _originals(store, dataset) as originals:
         listed = "".join(f"{folder}\t{name}\n" for folder, name in zip(folders, dataset.classes, strict=True))
-        archive.writestr(zipfile.ZipInfo(CLASS_LIST, _EARLIEST), listed)
+        archive.add(CLASS_LIST, listed)
         rows = np.flatnonzero(kept(store, dataset))
         for start in range(0, len(rows), _BLOCK):
             for row in manifest.rows(rows[start : start + _BLOCK]):
@@ -52,9 +49,9 @@ def zipped(store: BlobStore, dataset: Dataset, contents: Contents) -> Iterator[b
                 else:
                     data = pictures.png(pixels[index])
                 name = f"{row['split']}/{folders[row['label']]}/{index:07d}{_suffix(data)}"
-                archive.writestr(zipfile.ZipInfo(name, _EARLIEST), data)
-            yield sink.taken()
-    yield sink.taken()
+                archive.add(name, data)
+            yield archive.taken()
+    yield archive.taken()
 
 
 def folders_of(classes: Sequence[str]) -> list[str]:
@@ -77,25 +74,3 @@ def _originals(store: BlobStore, dataset: Dataset) -> BinaryIO:
 
 def _suffix(data: bytes) -> str:
     return next((suffix for magic, suffix in _SUFFIXES if data.startswith(magic)), ".png")
-
-
-class _Sink(io.RawIOBase):
-    """Takes what a ZipFile writes, in order, and gives it on. It cannot be sought, so the ZipFile never goes back."""
-
-    def __init__(self) -> None:
-        self._held = bytearray()
-
-    def writable(self) -> bool:
-        """Yes."""
-        return True
-
-    def write(self, data: object) -> int:
-        """Hold the bytes until they are taken."""
-        block = bytes(data)  # type: ignore[call-overload]
-        self._held += block
-        return len(block)
-
-    def taken(self) -> bytes:
-        """What was written since the last time."""
-        held, self._held = bytes(self._held), bytearray()
-        return held

@@ -9,6 +9,7 @@ from typing import Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from orfila.cases.schemas import AffectedImage, Engine, Finding, Rule
+from orfila.checks.schemas import CheckOutcome
 from orfila.datasets.schemas import CifarLabels, ImageSize
 from orfila.drills.schemas import DrillOutcome, OptionValue
 from orfila.models.schemas import ModelCard
@@ -334,6 +335,34 @@ class CompareResult(Contract):
 
     files: Tree
     summary: dict[str, object]
+
+
+class CaseCheckSpec(Contract):
+    """A closed case that a model is held against."""
+
+    case_id: str
+    name: str
+    classes: list[str]
+    predicted: int = Field(description="The wrong label of the case.")
+    pack: Tree
+    affected: list[AffectedSpec]
+    triggered_pack: Tree | None
+    psr_limit: float | None
+
+
+class CheckSpec(Contract):
+    """Ask a model about the affected images of closed cases."""
+
+    check_id: str
+    weights: str
+    card: ModelCard
+    cases: list[CaseCheckSpec]
+
+
+class CheckResult(Contract):
+    """What it said."""
+
+    outcome: CheckOutcome
 
 
 class MapSpec(Contract):

@@ -7,7 +7,18 @@ from pydantic import Field
 from orfila.schema_base import Response, Timestamp
 
 JobKind = Literal[
-    "ingest", "conversion", "model_check", "index", "investigate", "refit", "map", "remedy", "drill", "sweep", "compare"
+    "ingest",
+    "conversion",
+    "model_check",
+    "index",
+    "investigate",
+    "refit",
+    "map",
+    "remedy",
+    "drill",
+    "sweep",
+    "compare",
+    "check",
 ]
 SubjectKind = Literal["upload", "dataset", "model", "case", "remedy", "drill", "sweep"]
 JobState = Literal["waiting", "queued", "running", "cancelling", "succeeded", "failed", "cancelled"]

@@ -36,6 +36,7 @@ QUEUES: dict[str, str] = {
     "sweep": "gpu",
     "compare": "gpu",
     "map": "cpu",
+    "check": "cpu",
 }
 """Kind of job -> queue of its shards."""
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from orfila.schema_base import Request, Response, Timestamp
 
-NotificationKind = Literal["mention", "assignment"]
+NotificationKind = Literal["mention", "assignment", "regression"]
 
 
 class CommentCreate(Request):

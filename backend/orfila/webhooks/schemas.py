@@ -16,6 +16,7 @@ EventName = Literal[
     "case.scored",
     "case.failed",
     "case.refitted",
+    "case.regressed",
     "verdicts.recorded",
     "comment.added",
     "conflict.decided",
@@ -23,6 +24,7 @@ EventName = Literal[
     "round.signed_off",
     "remedy.started",
     "remedy.ended",
+    "check.ended",
 ]
 EVENTS: tuple[EventName, ...] = get_args(EventName)
 DeliveryState = Literal["pending", "delivered", "failed"]

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from orfila.jobs.contracts import Contract
+from orfila_worker.tasks.check import check_cases
 from orfila_worker.tasks.compare import compare
 from orfila_worker.tasks.conversion import conversion
 from orfila_worker.tasks.drill import drill
@@ -31,6 +32,7 @@ TASKS: dict[str, Callable[[Work], Contract]] = {
     "remedy": remedy,
     "drill": drill,
     "compare": compare,
+    "check": check_cases,
     "map": draw_map,
     "sweep": sweep,
 }
