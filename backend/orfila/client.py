@@ -217,6 +217,10 @@ class Client:
                 file.write(piece)
         return part.replace(target)
 
+    def get(self, address: str) -> Any:
+        """What an address of the API answers, as JSON types; for questions that have no method of their own."""
+        return self._send("GET", address).json()
+
     # Data sets and models
 
     def add_dataset(

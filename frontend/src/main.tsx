@@ -1,6 +1,7 @@
 // Entry of the browser application.
 import '@mantine/core/styles.css'
 import '@mantine/notifications/styles.css'
+import '@mantine/spotlight/styles.css'
 import './app/styles/shell.css'
 import './app/styles/data.css'
 import './app/styles/controls.css'

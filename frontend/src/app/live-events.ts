@@ -28,6 +28,7 @@ const topics = [
   'sweep',
   'comparison',
   'map',
+  'check',
   'job',
   'upload',
 ] as const
@@ -101,6 +102,10 @@ export function applyEvent(queries: QueryClient, topic: Topic, data: EventData):
       stale(`${topic}s`)
       stale(topic, data.id)
       stale('projects')
+      break
+    case 'check':
+      stale('model')
+      stale('cases')
       break
     case 'map':
       stale('case', data.case_id, 'maps')

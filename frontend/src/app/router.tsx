@@ -205,6 +205,11 @@ const verify = createRoute({
   validateSearch: (raw) => compact({ remedy: text(raw, 'remedy') }),
   component: lazyRouteComponent(() => import('@/features/remedies/verify'), 'VerifyScreen'),
 })
+const report = createRoute({
+  getParentRoute: () => caseRoot,
+  path: '/report',
+  component: lazyRouteComponent(() => import('@/features/cases/report'), 'ReportScreen'),
+})
 const activity = createRoute({
   getParentRoute: () => caseRoot,
   path: '/activity',
@@ -262,7 +267,7 @@ const tree = root.addChildren([
     drill,
     sweeps,
     sweep,
-    caseRoot.addChildren([caseOverview, evidence, compare, review, judge, repair, verify, activity]),
+    caseRoot.addChildren([caseOverview, evidence, compare, review, judge, repair, verify, activity, report]),
     jobs,
     job,
     members,

@@ -1,5 +1,6 @@
 // The frame of the application: navigation on the left, the screen on the right, live events underneath.
 import { ActionIcon, Group, Select, Tooltip, useComputedColorScheme, useMantineColorScheme } from '@mantine/core'
+import { spotlight } from '@mantine/spotlight'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, Outlet, useNavigate } from '@tanstack/react-router'
 import { signOut } from '@/client'
@@ -8,6 +9,7 @@ import {
   CaseIcon,
   DatasetIcon,
   DrillIcon,
+  GoIcon,
   InboxIcon,
   JobIcon,
   ModelIcon,
@@ -23,6 +25,7 @@ import { useUnread } from '@/features/talk/notifications'
 import { body } from '@/lib/api'
 import { q } from '@/lib/queries'
 import { useLiveEvents } from './live-events'
+import { Palette } from './palette'
 import { useProject } from './project'
 
 function ThemeSwitch() {
@@ -115,6 +118,9 @@ function Navigation() {
           </Link>
         </>
       )}
+      <button type="button" className="nav-link nav-search" onClick={() => spotlight.open()}>
+        <GoIcon /> Go to… <kbd className="nav-count">Ctrl K</kbd>
+      </button>
       <div className="nav-section">Workspace</div>
       <Link to="/jobs" className="nav-link">
         <JobIcon /> Jobs <span className="nav-count">{active > 0 ? `${active} running` : ''}</span>
@@ -143,6 +149,7 @@ export function Shell() {
       <a href="#main" className="skip-link">
         Skip to the content
       </a>
+      <Palette />
       <div className="shell">
         <Navigation />
         <main className="main" id="main" tabIndex={-1}>

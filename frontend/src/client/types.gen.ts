@@ -443,6 +443,30 @@ export type AuditEvent = {
 };
 
 /**
+ * AuditHead
+ *
+ * Where the audit trail stood when the report was made.
+ */
+export type AuditHead = {
+    /**
+     * N Events
+     */
+    n_events: number;
+    /**
+     * Head
+     *
+     * Hash of the last event; it covers all events before it.
+     */
+    head: string;
+    /**
+     * N Of Case
+     *
+     * Events of this case.
+     */
+    n_of_case: number;
+};
+
+/**
  * BrowserSession
  *
  * A sign-in of a browser.
@@ -733,6 +757,124 @@ export type ChainCheck = {
      * SHA-256, lower-case hexadecimal.
      */
     head: string;
+};
+
+/**
+ * CheckCreate
+ *
+ * Checks a model against closed cases of its project.
+ */
+export type CheckCreate = {
+    /**
+     * Case Ids
+     *
+     * Cases that were verified, or have regressed since; all of the project by default.
+     */
+    case_ids?: Array<string> | null;
+};
+
+/**
+ * CheckOutcome
+ *
+ * What came of a check.
+ */
+export type CheckOutcome = {
+    /**
+     * Passed
+     */
+    passed: boolean;
+    /**
+     * Sentence
+     */
+    sentence: string;
+    /**
+     * Cases
+     */
+    cases: Array<CheckedCase>;
+    /**
+     * Skipped
+     */
+    skipped: Array<SkippedCase>;
+    /**
+     * Seconds
+     */
+    seconds: number;
+};
+
+/**
+ * CheckedCase
+ *
+ * One case's part of a check.
+ */
+export type CheckedCase = {
+    /**
+     * Case Id
+     */
+    case_id: string;
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Passed
+     *
+     * Every affected image passes, and the poison success rate is within its limit.
+     */
+    passed: boolean;
+    /**
+     * Affected
+     */
+    affected: Array<CheckedImage>;
+    /**
+     * Psr
+     *
+     * Poison success rate on the case's triggered images; null without any.
+     */
+    psr: number | null;
+    /**
+     * Psr Limit
+     *
+     * What the verified repair left, and one percentage point.
+     */
+    psr_limit: number | null;
+    /**
+     * N Triggered
+     */
+    n_triggered: number | null;
+};
+
+/**
+ * CheckedImage
+ *
+ * An affected image, as the checked model sees it.
+ */
+export type CheckedImage = {
+    /**
+     * Number
+     */
+    number: number;
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * True Label
+     */
+    true_label: number | null;
+    /**
+     * Predicted
+     */
+    predicted: number;
+    /**
+     * Confidence
+     */
+    confidence: number;
+    /**
+     * Passed
+     *
+     * Not predicted as in the case, and right where the true label is known.
+     */
+    passed: boolean;
 };
 
 /**
@@ -1959,6 +2101,40 @@ export type FingerprintMap = {
 };
 
 /**
+ * FlaggedImage
+ *
+ * A flagged training image, the surest first.
+ */
+export type FlaggedImage = {
+    /**
+     * Index
+     */
+    index: number;
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Label
+     */
+    label: number;
+    /**
+     * Posterior
+     */
+    posterior: number;
+    /**
+     * Collapse Score
+     */
+    collapse_score: number;
+    /**
+     * Verdict
+     *
+     * What the team says of it.
+     */
+    verdict: 'poison' | 'clean' | 'unsure' | null;
+};
+
+/**
  * ImageSize
  *
  * Pixels.
@@ -2037,7 +2213,7 @@ export type Job = {
     /**
      * Kind
      */
-    kind: 'ingest' | 'conversion' | 'model_check' | 'index' | 'investigate' | 'refit' | 'map' | 'remedy' | 'drill' | 'sweep' | 'compare';
+    kind: 'ingest' | 'conversion' | 'model_check' | 'index' | 'investigate' | 'refit' | 'map' | 'remedy' | 'drill' | 'sweep' | 'compare' | 'check';
     /**
      * State
      */
@@ -2128,7 +2304,7 @@ export type JobDetail = {
     /**
      * Kind
      */
-    kind: 'ingest' | 'conversion' | 'model_check' | 'index' | 'investigate' | 'refit' | 'map' | 'remedy' | 'drill' | 'sweep' | 'compare';
+    kind: 'ingest' | 'conversion' | 'model_check' | 'index' | 'investigate' | 'refit' | 'map' | 'remedy' | 'drill' | 'sweep' | 'compare' | 'check';
     /**
      * State
      */
@@ -2480,7 +2656,7 @@ export type Notification = {
     /**
      * Kind
      */
-    kind: 'mention' | 'assignment';
+    kind: 'mention' | 'assignment' | 'regression';
     /**
      * Project Id
      */
@@ -3106,6 +3282,47 @@ export type Reassignment = {
 };
 
 /**
+ * RegressionCheck
+ *
+ * A check and what came of it.
+ */
+export type RegressionCheck = {
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Project Id
+     */
+    project_id: string;
+    /**
+     * Model Id
+     */
+    model_id: string;
+    /**
+     * State
+     */
+    state: 'running' | 'finished' | 'failed' | 'cancelled';
+    /**
+     * Error
+     */
+    error: string | null;
+    /**
+     * Job Id
+     */
+    job_id: string | null;
+    /**
+     * Created By
+     */
+    created_by: string;
+    /**
+     * Created At
+     */
+    created_at: string;
+    outcome: CheckOutcome | null;
+};
+
+/**
  * Remedy
  *
  * A repair of a case's model.
@@ -3244,6 +3461,115 @@ export type RemovalSet = {
      * Threshold
      */
     threshold?: number | null;
+};
+
+/**
+ * Report
+ *
+ * A case from its question to its proof.
+ */
+export type Report = {
+    /**
+     * Made At
+     */
+    made_at: string;
+    /**
+     * Version
+     *
+     * Of Orfila.
+     */
+    version: string;
+    case: Case;
+    dataset: ReportedData;
+    model: ReportedModel;
+    /**
+     * Flagged
+     *
+     * All of them, the surest first.
+     */
+    flagged: Array<FlaggedImage>;
+    review: ReviewProgress;
+    agreement: Agreement;
+    /**
+     * Remedies
+     */
+    remedies: Array<Remedy>;
+    /**
+     * Files
+     *
+     * Files of the investigation, by name.
+     */
+    files: {
+        [key: string]: string;
+    };
+    audit: AuditHead;
+};
+
+/**
+ * ReportedData
+ *
+ * The data set that the model was trained on.
+ */
+export type ReportedData = {
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Sha256
+     *
+     * Digest of the uploaded archive.
+     */
+    sha256: string | null;
+    /**
+     * Digest
+     *
+     * Digest of the content: classes, labels, splits, image bytes.
+     */
+    digest: string | null;
+    /**
+     * Classes
+     */
+    classes: Array<string>;
+    /**
+     * N Train
+     */
+    n_train: number;
+    /**
+     * N Test
+     */
+    n_test: number;
+};
+
+/**
+ * ReportedModel
+ *
+ * The classifier.
+ */
+export type ReportedModel = {
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Sha256
+     *
+     * SHA-256, lower-case hexadecimal.
+     */
+    sha256: string;
+    card: ModelCard;
+    /**
+     * Accuracy Test
+     */
+    accuracy_test: number | null;
 };
 
 /**
@@ -3835,6 +4161,26 @@ export type SignInWays = {
      * What the OpenID provider is called; null where none is set up.
      */
     provider: string | null;
+};
+
+/**
+ * SkippedCase
+ *
+ * A case that says nothing about this model.
+ */
+export type SkippedCase = {
+    /**
+     * Case Id
+     */
+    case_id: string;
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Reason
+     */
+    reason: string;
 };
 
 /**
@@ -4485,7 +4831,7 @@ export type Webhook = {
     /**
      * Events
      */
-    events: Array<'dataset.ready' | 'dataset.failed' | 'model.ready' | 'model.failed' | 'case.opened' | 'case.scored' | 'case.failed' | 'case.refitted' | 'verdicts.recorded' | 'comment.added' | 'conflict.decided' | 'round.opened' | 'round.signed_off' | 'remedy.started' | 'remedy.ended'>;
+    events: Array<'dataset.ready' | 'dataset.failed' | 'model.ready' | 'model.failed' | 'case.opened' | 'case.scored' | 'case.failed' | 'case.refitted' | 'case.regressed' | 'verdicts.recorded' | 'comment.added' | 'conflict.decided' | 'round.opened' | 'round.signed_off' | 'remedy.started' | 'remedy.ended' | 'check.ended'>;
     /**
      * Active
      */
@@ -4509,7 +4855,7 @@ export type WebhookChange = {
     /**
      * Events
      */
-    events?: Array<'dataset.ready' | 'dataset.failed' | 'model.ready' | 'model.failed' | 'case.opened' | 'case.scored' | 'case.failed' | 'case.refitted' | 'verdicts.recorded' | 'comment.added' | 'conflict.decided' | 'round.opened' | 'round.signed_off' | 'remedy.started' | 'remedy.ended'> | null;
+    events?: Array<'dataset.ready' | 'dataset.failed' | 'model.ready' | 'model.failed' | 'case.opened' | 'case.scored' | 'case.failed' | 'case.refitted' | 'case.regressed' | 'verdicts.recorded' | 'comment.added' | 'conflict.decided' | 'round.opened' | 'round.signed_off' | 'remedy.started' | 'remedy.ended' | 'check.ended'> | null;
     /**
      * Active
      */
@@ -4531,7 +4877,7 @@ export type WebhookCreate = {
     /**
      * Events
      */
-    events?: Array<'dataset.ready' | 'dataset.failed' | 'model.ready' | 'model.failed' | 'case.opened' | 'case.scored' | 'case.failed' | 'case.refitted' | 'verdicts.recorded' | 'comment.added' | 'conflict.decided' | 'round.opened' | 'round.signed_off' | 'remedy.started' | 'remedy.ended'>;
+    events?: Array<'dataset.ready' | 'dataset.failed' | 'model.ready' | 'model.failed' | 'case.opened' | 'case.scored' | 'case.failed' | 'case.refitted' | 'case.regressed' | 'verdicts.recorded' | 'comment.added' | 'conflict.decided' | 'round.opened' | 'round.signed_off' | 'remedy.started' | 'remedy.ended' | 'check.ended'>;
 };
 
 /**
@@ -4555,7 +4901,7 @@ export type WebhookCreated = {
     /**
      * Events
      */
-    events: Array<'dataset.ready' | 'dataset.failed' | 'model.ready' | 'model.failed' | 'case.opened' | 'case.scored' | 'case.failed' | 'case.refitted' | 'verdicts.recorded' | 'comment.added' | 'conflict.decided' | 'round.opened' | 'round.signed_off' | 'remedy.started' | 'remedy.ended'>;
+    events: Array<'dataset.ready' | 'dataset.failed' | 'model.ready' | 'model.failed' | 'case.opened' | 'case.scored' | 'case.failed' | 'case.refitted' | 'case.regressed' | 'verdicts.recorded' | 'comment.added' | 'conflict.decided' | 'round.opened' | 'round.signed_off' | 'remedy.started' | 'remedy.ended' | 'check.ended'>;
     /**
      * Active
      */
@@ -7739,6 +8085,98 @@ export type DownloadRemovedResponses = {
 
 export type DownloadRemovedResponse = DownloadRemovedResponses[keyof DownloadRemovedResponses];
 
+export type ListChecksData = {
+    body?: never;
+    path: {
+        /**
+         * Model Id
+         */
+        model_id: string;
+    };
+    query?: never;
+    url: '/api/v1/models/{model_id}/checks';
+};
+
+export type ListChecksErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ListChecksResponses = {
+    /**
+     * Response List Checks
+     *
+     * Successful Response
+     */
+    200: Array<RegressionCheck>;
+};
+
+export type ListChecksResponse = ListChecksResponses[keyof ListChecksResponses];
+
+export type CreateCheckData = {
+    body: CheckCreate;
+    headers?: {
+        /**
+         * Idempotency-Key
+         */
+        'Idempotency-Key'?: string | null;
+    };
+    path: {
+        /**
+         * Model Id
+         */
+        model_id: string;
+    };
+    query?: never;
+    url: '/api/v1/models/{model_id}/checks';
+};
+
+export type CreateCheckErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type CreateCheckResponses = {
+    /**
+     * Successful Response
+     */
+    201: RegressionCheck;
+};
+
+export type CreateCheckResponse = CreateCheckResponses[keyof CreateCheckResponses];
+
+export type GetCheckData = {
+    body?: never;
+    path: {
+        /**
+         * Check Id
+         */
+        check_id: string;
+    };
+    query?: never;
+    url: '/api/v1/checks/{check_id}';
+};
+
+export type GetCheckErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GetCheckResponses = {
+    /**
+     * Successful Response
+     */
+    200: RegressionCheck;
+};
+
+export type GetCheckResponse = GetCheckResponses[keyof GetCheckResponses];
+
 export type ListDetectorsData = {
     body?: never;
     path?: never;
@@ -8003,6 +8441,181 @@ export type GetMapColumnsResponses = {
 };
 
 export type GetMapColumnsResponse = GetMapColumnsResponses[keyof GetMapColumnsResponses];
+
+export type GetReportData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/report';
+};
+
+export type GetReportErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GetReportResponses = {
+    /**
+     * Successful Response
+     */
+    200: Report;
+};
+
+export type GetReportResponse = GetReportResponses[keyof GetReportResponses];
+
+export type GetReportPageData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: {
+        /**
+         * Download
+         *
+         * To be saved instead of shown.
+         */
+        download?: boolean;
+    };
+    url: '/api/v1/cases/{case_id}/report.html';
+};
+
+export type GetReportPageErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GetReportPageResponses = {
+    /**
+     * Successful Response
+     */
+    200: string;
+};
+
+export type GetReportPageResponse = GetReportPageResponses[keyof GetReportPageResponses];
+
+export type GetReportPdfData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/report.pdf';
+};
+
+export type GetReportPdfErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GetReportPdfResponses = {
+    /**
+     * Successful Response
+     */
+    200: Blob | File;
+};
+
+export type GetReportPdfResponse = GetReportPdfResponses[keyof GetReportPdfResponses];
+
+export type DownloadBundleData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/bundle.zip';
+};
+
+export type DownloadBundleErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type DownloadBundleResponses = {
+    /**
+     * Successful Response
+     */
+    200: Blob | File;
+};
+
+export type DownloadBundleResponse = DownloadBundleResponses[keyof DownloadBundleResponses];
+
+export type DownloadCleanlabData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/cleanlab.csv';
+};
+
+export type DownloadCleanlabErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type DownloadCleanlabResponses = {
+    /**
+     * Successful Response
+     */
+    200: Blob | File;
+};
+
+export type DownloadCleanlabResponse = DownloadCleanlabResponses[keyof DownloadCleanlabResponses];
+
+export type DownloadFiftyoneData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/fiftyone.json';
+};
+
+export type DownloadFiftyoneErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type DownloadFiftyoneResponses = {
+    /**
+     * Successful Response
+     */
+    200: Blob | File;
+};
+
+export type DownloadFiftyoneResponse = DownloadFiftyoneResponses[keyof DownloadFiftyoneResponses];
 
 export type ListAttacksData = {
     body?: never;

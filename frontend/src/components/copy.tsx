@@ -1,7 +1,8 @@
-// Copying: digests, the address of a view, the same question as a curl command.
+// Copying: digests, the address of a view, the same question as a curl command or a Python program.
 import { ActionIcon, Button, CopyButton, Group, Menu, Tooltip, UnstyledButton } from '@mantine/core'
 import { notifications } from '@mantine/notifications'
 import { shortDigest } from '@/lib/format'
+import { asCurl, asPython } from '@/lib/snippets'
 import { LinkIcon } from './icons'
 
 export function Digest({ value, what = 'digest' }: { value: string | null | undefined; what?: string }) {
@@ -46,17 +47,18 @@ export function CopyLine({ text }: { text: string }) {
 
 /** `path`: the API address that answers what this view shows. */
 export function CopyMenu({ path }: { path: string }) {
-  const curl = () => `curl -H "Authorization: Bearer $ORFILA_TOKEN" "${window.location.origin}${path}"`
+  const { origin } = window.location
   return (
     <Menu position="bottom-end">
       <Menu.Target>
-        <ActionIcon variant="subtle" color="gray" size={36} aria-label="Copy link or curl command">
+        <ActionIcon variant="subtle" color="gray" size={36} aria-label="Copy link, curl or Python">
           <LinkIcon />
         </ActionIcon>
       </Menu.Target>
       <Menu.Dropdown>
         <Menu.Item onClick={() => copyText(window.location.href, 'Link')}>Link to this view</Menu.Item>
-        <Menu.Item onClick={() => copyText(curl(), 'curl command')}>As curl</Menu.Item>
+        <Menu.Item onClick={() => copyText(asCurl(origin, path), 'curl command')}>As curl</Menu.Item>
+        <Menu.Item onClick={() => copyText(asPython(origin, path), 'Python program')}>As Python</Menu.Item>
       </Menu.Dropdown>
     </Menu>
   )

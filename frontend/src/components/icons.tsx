@@ -79,6 +79,11 @@ export const UploadIcon = ({ size }: { size?: number }) => (
     <path d="M8 10V2M5 5l3-3 3 3M2.5 10v3.5h11V10" />
   </Icon>
 )
+export const GoIcon = () => (
+  <Icon>
+    <path d="M3 4l4 4-4 4M8.500 12.500H13" />
+  </Icon>
+)
 export const LinkIcon = () => (
   <Icon>
     <path d="M6.5 9.5 9.5 6.5M7 4.5l1.5-1.5a3 3 0 0 1 4.5 4.5L11.5 9M9 11.5 7.5 13A3 3 0 0 1 3 8.500L4.500 7" />

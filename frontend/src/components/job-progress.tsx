@@ -103,5 +103,6 @@ export const jobKind: Record<Job['kind'], string> = {
   drill: 'Drill',
   sweep: 'Sweep',
   compare: 'Compare detectors',
+  check: 'Check against closed cases',
   map: 'Draw the map of fingerprints',
 }

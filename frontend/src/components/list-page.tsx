@@ -2,6 +2,7 @@
 import { Stack } from '@mantine/core'
 import type { UseQueryResult } from '@tanstack/react-query'
 import type { ReactNode } from 'react'
+import { CopyMenu } from './copy'
 import { type Column, DataTable } from './data-table'
 import { TitleRow } from './page'
 import { Empty, Loaded } from './states'
@@ -9,6 +10,7 @@ import { Empty, Loaded } from './states'
 export function ListPage<T extends { id: string }>({
   title,
   action,
+  path,
   query,
   columns,
   icon,
@@ -18,6 +20,8 @@ export function ListPage<T extends { id: string }>({
   title: string
   /** The primary action, on the right of the title. */
   action?: ReactNode
+  /** The API address that answers what the list shows. */
+  path: string
   query: UseQueryResult<{ items: T[] }>
   columns: readonly Column<T>[]
   icon: ReactNode
@@ -26,7 +30,10 @@ export function ListPage<T extends { id: string }>({
 }) {
   return (
     <div className="page">
-      <TitleRow title={title}>{action}</TitleRow>
+      <TitleRow title={title}>
+        <CopyMenu path={path} />
+        {action}
+      </TitleRow>
       <Stack gap={16}>
         <section className="panel" aria-label={title}>
           <Loaded query={query}>

@@ -98,5 +98,7 @@ export const address = {
   flagged: (caseId: string) => `/api/v1/cases/${caseId}/flagged.csv`,
   scores: (caseId: string) => `/api/v1/cases/${caseId}/scores.parquet`,
   comparison: (comparisonId: string) => `/api/v1/comparisons/${comparisonId}/comparison.parquet`,
+  report: (caseId: string, kind?: 'html' | 'pdf') => `/api/v1/cases/${caseId}/report${kind ? `.${kind}` : ''}`,
+  export: (caseId: string, name: 'bundle.zip' | 'cleanlab.csv' | 'fiftyone.json') => `/api/v1/cases/${caseId}/${name}`,
   removed: (remedyId: string) => `/api/v1/remedies/${remedyId}/removed.csv`,
 }

@@ -29,6 +29,7 @@ export const keySheet: { keys: string[]; does: string }[] = [
   { keys: ['D'], does: 'Difference between candidate and affected image' },
   { keys: ['G', 'S'], does: 'On the map: drag moves it, drag draws a lasso' },
   { keys: ['+', '−'], does: 'Larger or smaller tiles' },
+  { keys: ['Ctrl', 'K'], does: 'Go anywhere by name' },
   { keys: ['?'], does: 'This sheet' },
 ]
 

@@ -23,6 +23,7 @@ import {
   getQueue,
   getRemedy,
   getRemedyFigure,
+  getReport,
   getReviewProgress,
   getRound,
   getSweep,
@@ -33,6 +34,7 @@ import {
   listAttacks,
   listAudit,
   listCases,
+  listChecks,
   listComments,
   listComparisons,
   listDatasets,
@@ -233,6 +235,16 @@ export const q = {
     queryOptions({
       queryKey: ['case', id, 'review'],
       queryFn: () => body(getReviewProgress({ path: { case_id: id } })),
+    }),
+  report: (id: string) =>
+    queryOptions({
+      queryKey: ['case', id, 'report'],
+      queryFn: () => body(getReport({ path: { case_id: id } })),
+    }),
+  checks: (modelId: string) =>
+    queryOptions({
+      queryKey: ['model', modelId, 'checks'],
+      queryFn: () => body(listChecks({ path: { model_id: modelId } })),
     }),
   maps: (id: string) =>
     queryOptions({

@@ -1,11 +1,12 @@
 // The frame of a case: name, state, the places of the case, and the screen of the place below.
 import { useQuery } from '@tanstack/react-query'
-import { Link, Outlet, useMatchRoute, useParams } from '@tanstack/react-router'
+import { Link, Outlet, useLocation, useMatchRoute, useParams } from '@tanstack/react-router'
 import { CopyMenu } from '@/components/copy'
 import { TitleRow } from '@/components/page'
 import { Loaded } from '@/components/states'
 import { StateChip } from '@/components/status'
 import { q } from '@/lib/queries'
+import { placeOfCase } from '@/lib/snippets'
 import { Presence } from './presence'
 
 const places = [
@@ -16,6 +17,7 @@ const places = [
   ['/c/$caseId/repair', 'Repair'],
   ['/c/$caseId/verify', 'Verify'],
   ['/c/$caseId/activity', 'Activity'],
+  ['/c/$caseId/report', 'Report'],
 ] as const
 
 const busy = new Set(['scoring', 'repairing'])
@@ -28,6 +30,8 @@ export function CaseFrame() {
     refetchInterval: (state) => (busy.has(state.state.data?.state ?? '') ? 2000 : false),
   })
   const full = Boolean(matches({ to: '/c/$caseId/evidence' }))
+  const { pathname, search } = useLocation()
+  const place = pathname.split('/')[3] ?? ''
   return (
     <div className={full ? 'page-full' : 'page'}>
       <Loaded query={query}>
@@ -55,7 +59,7 @@ export function CaseFrame() {
               }
             >
               <Presence caseId={caseId} />
-              <CopyMenu path={`/api/v1/cases/${caseId}`} />
+              <CopyMenu path={placeOfCase(caseId, place, search)} />
               <NextAction caseId={caseId} state={item.state} hasFinding={item.finding !== null} />
             </TitleRow>
             <Outlet />

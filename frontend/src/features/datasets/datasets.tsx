@@ -184,6 +184,7 @@ export function DatasetsScreen() {
   return (
     <ListPage
       title="Data sets"
+      path={`/api/v1/projects/${projectId}/datasets`}
       query={query}
       columns={columns(projectId)}
       icon={<DatasetIcon />}

@@ -37,6 +37,7 @@ export function DrillsScreen() {
   return (
     <ListPage
       title="Drills"
+      path={`/api/v1/projects/${projectId}/drills`}
       query={query}
       columns={columns(projectId, attacks, (id) => datasets.find((d) => d.id === id)?.name ?? '–')}
       icon={<DrillIcon />}

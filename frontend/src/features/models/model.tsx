@@ -16,6 +16,7 @@ import { address, body } from '@/lib/api'
 import { count, percent } from '@/lib/format'
 import { q } from '@/lib/queries'
 import { CellImages } from './cell-images'
+import { ChecksPanel } from './checks'
 
 function Card({ model, projectId }: { model: ClassifierModel; projectId: string }) {
   const dataset = useQuery(q.dataset(model.dataset_id)).data
@@ -222,6 +223,7 @@ export function ModelScreen() {
                 </section>
               </div>
               {model.state === 'ready' && <Confusion model={model} projectId={projectId} />}
+              {model.state === 'ready' && <ChecksPanel model={model} classes={model.card?.classes ?? []} />}
               {model.state !== 'checking' && <ModelKeeping model={model} />}
             </Stack>
           </>

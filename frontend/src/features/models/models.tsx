@@ -295,6 +295,7 @@ export function ModelsScreen() {
   return (
     <ListPage
       title="Models"
+      path={`/api/v1/projects/${projectId}/models`}
       query={query}
       columns={columns(projectId, (id) => datasets.find((d) => d.id === id)?.name ?? '–')}
       icon={<ModelIcon />}

@@ -102,6 +102,7 @@ export function SweepsScreen() {
   return (
     <ListPage
       title="Sweeps"
+      path={`/api/v1/projects/${projectId}/sweeps`}
       query={query}
       columns={columns(projectId, (id) => models.find((m) => m.id === id)?.name ?? 'model')}
       icon={<SweepIcon />}
