@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 from conftest import Server, Watched
 from playwright.sync_api import Page, Route, expect
 from sample import TARGET, VICTIM, Sample
+
+from orfila_engine.bundle import verify_bundle
 
 pytestmark = [pytest.mark.browser, pytest.mark.timeout(900)]
 
@@ -157,6 +162,97 @@ def move_threshold(page: Page) -> None:
     expect(page.get_by_role("tab", name=f"Flagged {automatic}")).to_be_visible()
 
 
+def look_at_the_map(watched: Watched, n_flagged: int) -> None:
+    """The poison lies apart; a lasso by mouse, tools by key; neighbours when asked; a density where WebGL is absent."""
+    page = watched.page
+    page.get_by_role("tab", name="Map", exact=True).click()
+    points = page.get_by_role("img", name=re.compile("^Map of [\\d,]+ fingerprints"))
+    expect(points).to_be_visible(timeout=30_000)
+    page.keyboard.press("g")
+    expect(page.get_by_role("button", name=re.compile("^Move"))).to_have_attribute("aria-pressed", "true")
+    page.keyboard.press("s")
+    expect(page.get_by_role("button", name=re.compile("^Lasso"))).to_have_attribute("aria-pressed", "true")
+    box = points.bounding_box()
+    assert box is not None
+    corners = ((0.55, 0.02), (0.98, 0.02), (0.98, 0.8), (0.55, 0.98))
+    page.mouse.move(box["x"] + corners[0][0] * box["width"], box["y"] + corners[0][1] * box["height"])
+    page.mouse.down()
+    for across, down in corners[1:]:
+        page.mouse.move(box["x"] + across * box["width"], box["y"] + down * box["height"], steps=4)
+    page.mouse.up()
+    selected = page.get_by_role("tab", name=re.compile("^Selected"))
+    expect(selected).to_have_attribute("aria-selected", "true")
+    n_selected = int(re.sub(r"\D", "", selected.inner_text()))
+    assert n_selected >= 0.8 * n_flagged, "what stands out lies to the right"
+    expect(points).to_have_attribute("aria-label", re.compile(f" {n_selected:,} selected$"))
+    check_accessible(watched, "map")
+    page.keyboard.press("Escape")
+    page.get_by_role("tab", name=re.compile("^Flagged")).click()
+    page.get_by_role("combobox", name="Layout of the map").click()
+    page.get_by_role("option", name="Neighbours").click()
+    expect(points).to_be_visible(timeout=JOB_MS)
+    expect(page.get_by_text(re.compile("^[\\d,]+ points$"))).to_be_visible()
+
+    bare = page.context.new_page()
+    bare.add_init_script(
+        "const real = HTMLCanvasElement.prototype.getContext; HTMLCanvasElement.prototype.getContext = function (kind, "
+        "...more) { return kind === 'webgl2' ? null : real.call(this, kind, ...more) }"
+    )
+    bare.goto(page.url)
+    expect(bare.get_by_role("img", name="Density of the fingerprints on the map")).to_be_visible(timeout=30_000)
+    bare.close()
+    page.get_by_role("tab", name="Histogram", exact=True).click()
+
+
+def go_by_palette(page: Page) -> None:
+    """Ctrl K finds the case by a part of its name, from anywhere."""
+    page.get_by_role("link", name="Jobs").click()
+    page.keyboard.press("Control+k")
+    page.get_by_role("textbox", name="Go to").fill(f"{VICTIM} predicted")
+    expect(page.get_by_role("button", name=re.compile(f"{VICTIM} predicted as {TARGET}"))).to_be_visible()
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("list", name="Where the case stands")).to_be_visible()
+
+
+def hand_on(watched: Watched, server: Server, tmp_path: Path) -> None:
+    """The report opens and is printed, the bundle is what it says, and what each view copies runs."""
+    page = watched.page
+    page.get_by_role("link", name="Report", exact=True).click()
+    expect(page.get_by_role("heading", name="Take along")).to_be_visible()
+    check_accessible(watched, "report")
+    case = page.url.split("/c/")[1].split("/")[0]
+    with page.expect_popup() as opened:
+        page.get_by_role("link", name="Open the report").click()
+    report = opened.value
+    expect(report.get_by_role("heading", name=re.compile("^Poisoning found"))).to_be_visible()
+    expect(report.get_by_role("img", name=re.compile("^Histogram"))).to_be_visible()
+    report.close()
+    answer = page.request.get(f"{server.address}/api/v1/cases/{case}/report.pdf")
+    assert answer.body().startswith(b"%PDF-")
+    with page.expect_download() as saved:
+        page.get_by_role("link", name="Download the bundle").click()
+    saved.value.save_as(tmp_path / "bundle.zip")
+    assert verify_bundle(tmp_path / "bundle.zip", tmp_path / "work", again=False).ok
+
+    token = page.request.post(
+        f"{server.address}/api/v1/tokens", data={"name": "walk", "scopes": ["read"], "expires_in_days": 1}
+    ).json()["token"]
+    places = ["Finding", "Evidence", "Compare", "Review", "Repair", "Verify", "Activity", "Report"]
+    for place in [*places, "Cases", "Models", "Data sets", "Drills", "Sweeps"]:
+        page.get_by_role("link", name=re.compile(f"^{place}( |$)")).first.click()
+        page.get_by_role("button", name="Copy link, curl or Python").click()
+        page.get_by_role("menuitem", name="As Python").click()
+        program = page.evaluate("navigator.clipboard.readText()")
+        assert server.address in program
+        ran = subprocess.run(
+            [sys.executable, "-c", program], env=os.environ | {"ORFILA_TOKEN": token}, capture_output=True, text=True
+        )
+        assert ran.returncode == 0, (place, program, ran.stderr)
+        assert len(ran.stdout) > 1, place
+        if place == "Report":
+            go_by_palette(page)
+
+
 def poison_success_rate(text: str) -> tuple[float, float]:
     """Before and after the repair, percent, as the page shows them."""
     found = re.search(r"Poison success rate\s+([\d.]+) % → ([\d.]+) %", text)
@@ -165,7 +261,7 @@ def poison_success_rate(text: str) -> tuple[float, float]:
 
 
 def test_a_person_walks_a_case_from_two_files_to_a_verified_repair(
-    server: Server, sample: Sample, watched: Watched
+    server: Server, sample: Sample, watched: Watched, tmp_path: Path
 ) -> None:
     page = watched.page
     page.goto(server.link)
@@ -195,6 +291,7 @@ def test_a_person_walks_a_case_from_two_files_to_a_verified_repair(
     expect(inspector.get_by_role("list", name="Influence shift by transform")).to_be_visible()
     move_threshold(page)
     check_accessible(watched, "evidence")
+    look_at_the_map(watched, len(sample.poison))
 
     page.get_by_role("link", name="Review", exact=True).click()
     expect(page.get_by_text("flagged images judged")).to_contain_text(f"2 of {len(sample.poison)}")
@@ -216,10 +313,18 @@ def test_a_person_walks_a_case_from_two_files_to_a_verified_repair(
     page.get_by_role("button", name="Verify chain").click()
     expect(page.get_by_text("Whole:")).to_be_visible()
 
+    hand_on(watched, server, tmp_path)
+    page.get_by_role("link", name=re.compile("^Models")).click()
+    page.get_by_role("link", name="poisoned", exact=True).last.click()
+    page.get_by_role("button", name="Check against 1 closed case").click()
+    checks = page.get_by_role("region", name="Checks")
+    expect(checks).to_contain_text("1 of 1 closed cases regressed", timeout=JOB_MS)
+    check_accessible(watched, "checks")
+
     page.get_by_role("button", name="Dark theme").click()
     expect(page.locator("html")).to_have_attribute("data-mantine-color-scheme", "dark")
     # The tip of the button that was clicked is no part of the page.
     page.mouse.move(640, 880)
     expect(page.get_by_role("tooltip")).to_have_count(0)
-    check_accessible(watched, "activity, dark")
+    check_accessible(watched, "model, dark")
     assert watched.complaints == []

@@ -239,7 +239,8 @@ def _bars(figure: Figure) -> str:
                 )
     for k in range(5):
         value = low + (high - low) * k / 4
-        parts.append(f'<text x="{across(value):.1f}" y="{height - 22}" text-anchor="middle">{value:,.3g}</text>')
+        anchor = ("start", "middle", "middle", "middle", "end")[k]
+        parts.append(f'<text x="{across(value):.1f}" y="{height - 22}" text-anchor="{anchor}">{_short(value)}</text>')
     line = across(layout["meta"]["threshold"])
     parts.append(f'<line class="threshold" x1="{line:.1f}" x2="{line:.1f}" y1="{top}" y2="{height - bottom}"/>')
     title = layout["xaxis"]["title"]["text"]
@@ -249,6 +250,14 @@ def _bars(figure: Figure) -> str:
         f'{"".join(parts)}</svg><p class="quiet">Training images by mean influence shift, on a log axis: flagged '
         "(orange), other suspects (blue), the rest (grey). A negative shift is a collapse.</p>"
     )
+
+
+def _short(value: float) -> str:
+    """A number for an axis: three digits and, where it is large, k or M."""
+    for factor, suffix in ((1e6, "M"), (1e3, "k")):
+        if abs(value) >= factor:
+            return f"{value / factor:,.3g}{suffix}"
+    return f"{value:.3g}"
 
 
 def _section(title: str, content: str) -> str:

@@ -80,6 +80,7 @@ export function Palette() {
       nothingFound="Nothing has this name."
       searchProps={{ placeholder: 'Go to…', 'aria-label': 'Go to' }}
       transitionProps={{ duration: 0 }}
+      overlayProps={{ blur: 0, backgroundOpacity: 0.4 }}
       onSpotlightOpen={() => setOpened(true)}
     />
   )

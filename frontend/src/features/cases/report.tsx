@@ -85,7 +85,8 @@ export function ReportScreen() {
               The same for programs, under the names of the API.
             </Download>
             <Download href={address.flagged(caseId)} name="flagged.csv">
-              The flagged images with scores and verdicts; `orfila unlearn` and `orfila train` take it.
+              The flagged images with scores and verdicts; <code>orfila unlearn</code> and <code>orfila train</code>{' '}
+              take it.
             </Download>
             <Download href={address.scores(caseId)} name="scores.parquet">
               Every training image with all of its scores.
