@@ -16,6 +16,7 @@ from benchmarks import (
     page_speed,
     published,
     scale,
+    workbench,
 )
 from benchmarks.page_detection import Results
 from benchmarks.plan import Plan
@@ -26,7 +27,7 @@ _HEAD = """# Benchmarks
 Written by `make bench` from the results in bench-data/; not edited by hand. A target that is missed is printed as
 missed.
 """
-_ALONE = ("speed", "scale", "phases", "intake", "browser", "cluster")
+_ALONE = ("speed", "scale", "phases", "intake", "browser", "workbench", "cluster")
 """Kinds of pieces that nothing runs beside."""
 _OF_A_RUN = ("threads", "command")
 """What differs between the pieces of one benchmark."""
@@ -58,6 +59,7 @@ def write(stored: dict[str, dict[str, Any]], plan: Plan, data: str, missing: Seq
         scale.page(results["scale"]) if "scale" in results else "",
         intake.page(results["intake"]) if "intake" in results else "",
         browser.page(results["browser"]) if "browser" in results else "",
+        workbench.page(results["workbench"]) if "workbench" in results else "",
         cluster.page(results["cluster"]) if "cluster" in results else "",
         _machines(stored, missing),
     ]

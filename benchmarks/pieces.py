@@ -34,6 +34,7 @@ from benchmarks import (
     scale,
     speed,
     sweeps,
+    workbench,
 )
 from benchmarks.plan import AttackPlan, Plan
 from orfila_engine import detectors
@@ -129,6 +130,7 @@ def pieces(plan: Plan, place: Place, *, with_speed: bool) -> list[Piece]:
         found.append(Piece("intake", ALONE, {"data": data, "bytes": intake.UPLOAD_BYTES}, _intake, (place,)))
         sizes = {"data": data, "images": [browser.N_REAL, browser.N_SYNTHETIC]}
         found.append(Piece("browser", ALONE, sizes, _browser, (place,)))
+        found.append(Piece("workbench", ALONE, {"data": data, "images": browser.N_REAL}, _workbench, (place,)))
         found.append(Piece("cluster", ALONE, {"data": data, "images": browser.N_REAL}, _cluster, (place,)))
         found.append(Piece("phases", ALONE, told, _phases, (place, first)))
         for speed_of in SPEEDS:
@@ -316,6 +318,10 @@ def _intake(place: Place) -> dict[str, Any]:
 
 def _cluster(place: Place) -> dict[str, Any]:
     return cluster.run(place.packed, place.out / "work" / "cluster")
+
+
+def _workbench(place: Place) -> dict[str, Any]:
+    return workbench.run(place.packed, place.out / "work" / "workbench")
 
 
 def _browser(place: Place) -> dict[str, Any]:

@@ -49,7 +49,7 @@ def test_the_example_runs_from_a_case_to_a_check_for_ci(
     assert ran.returncode == 0, f"{ran.stdout}{ran.stderr}"
     said = ran.stdout.splitlines()
     assert "training images" in said[0]
-    assert "reviewed flagged images are poison" in said[1]
+    assert "flagged images are judged" in said[1]
     assert "affected image is healed" in said[2]
     assert "10 classes" in said[3]
     with zipfile.ZipFile(folder / "cleansed.zip") as cleansed, zipfile.ZipFile(folder / "pictures.zip") as given:
