@@ -106,8 +106,9 @@ def watched(server: Server) -> Iterator[Watched]:
         pytest.skip("no Chromium: apt-get install chromium")
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        page = browser.new_page(viewport={"width": 1280, "height": 900}, locale="en-GB")
-        page.context.grant_permissions(["clipboard-read", "clipboard-write"])
+        context = browser.new_context(viewport={"width": 1280, "height": 900}, locale="en-GB")
+        context.grant_permissions(["clipboard-read", "clipboard-write"])
+        page = context.new_page()
         seen = Watched(page)
 
         def leaves_the_machine(request: Request) -> None:
