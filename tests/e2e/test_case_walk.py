@@ -236,7 +236,7 @@ def hand_on(watched: Watched, server: Server, tmp_path: Path) -> None:
 
     token = page.request.post(
         f"{server.address}/api/v1/tokens", data={"name": "walk", "scopes": ["read"], "expires_in_days": 1}
-    ).json()["token"]
+    ).json()["secret"]
     places = ["Finding", "Evidence", "Compare", "Review", "Repair", "Verify", "Activity", "Report"]
     for place in [*places, "Cases", "Models", "Data sets", "Drills", "Sweeps"]:
         page.get_by_role("link", name=re.compile(f"^{place}( |$)")).first.click()
