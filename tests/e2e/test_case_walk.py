@@ -239,8 +239,21 @@ def hand_on(watched: Watched, server: Server, tmp_path: Path) -> None:
         f"{server.address}/api/v1/tokens", data={"name": "walk", "scopes": ["read"], "expires_in_days": 1}
     ).json()["secret"]
     places = ["Finding", "Evidence", "Compare", "Review", "Repair", "Verify", "Activity", "Report"]
-    for place in [*places, "Cases", "Models", "Data sets", "Drills", "Sweeps"]:
+    for place in [
+        *places,
+        "Cases",
+        "Models",
+        "Data sets",
+        "Drills",
+        "Sweeps",
+        "Uploads",
+        "Members",
+        "Jobs",
+        "Settings",
+    ]:
         page.get_by_role("link", name=re.compile(f"^{place}( |$)")).first.click()
+        titled = place if place not in (*places, "Settings") else None
+        expect(page.get_by_role("heading", level=1, name=titled)).to_be_visible()
         page.get_by_role("button", name="Copy link, curl or Python").click()
         page.get_by_role("menuitem", name="As Python").click()
         program = page.evaluate("navigator.clipboard.readText()")

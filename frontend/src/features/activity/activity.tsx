@@ -4,7 +4,7 @@ import { useDebouncedValue } from '@mantine/hooks'
 import { useInfiniteQuery, useQuery } from '@tanstack/react-query'
 import { useParams } from '@tanstack/react-router'
 import { useState } from 'react'
-import { Digest } from '@/components/copy'
+import { CopyMenu, Digest } from '@/components/copy'
 import { More } from '@/components/more'
 import { TitleRow } from '@/components/page'
 import { Loaded, ProblemPanel } from '@/components/states'
@@ -118,6 +118,7 @@ export function AuditScreen() {
   return (
     <div className="page">
       <TitleRow title="Audit trail" chip={<SettingsTabs />}>
+        <CopyMenu path="/api/v1/audit" />
         {administrates && (
           <a href="/api/v1/audit/export.jsonl" download>
             Export

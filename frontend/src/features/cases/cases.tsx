@@ -3,6 +3,7 @@ import { Button } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { Link, useParams, useSearch } from '@tanstack/react-router'
 import type { Case } from '@/client'
+import { CopyMenu } from '@/components/copy'
 import { CaseIcon } from '@/components/icons'
 import { TitleRow } from '@/components/page'
 import { Empty, Loaded } from '@/components/states'
@@ -52,6 +53,7 @@ export function CasesScreen() {
           </nav>
         }
       >
+        <CopyMenu path={`/api/v1/projects/${projectId}/cases`} />
         {newCase}
       </TitleRow>
       <section className="panel">

@@ -4,6 +4,7 @@ import { useInfiniteQuery, useQueries, useQuery } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
 import { useProject } from '@/app/project'
 import type { Case } from '@/client'
+import { CopyMenu } from '@/components/copy'
 import { CaseIcon } from '@/components/icons'
 import { Stat, TitleRow } from '@/components/page'
 import { Empty, Loaded, Rows } from '@/components/states'
@@ -40,7 +41,10 @@ export function InboxScreen() {
   )
   return (
     <div className="page">
-      <TitleRow title="Inbox">{start}</TitleRow>
+      <TitleRow title="Inbox">
+        <CopyMenu path="/api/v1/projects" />
+        {start}
+      </TitleRow>
       <Stack gap={16}>
         <Counts cases={cases} />
         <NotificationsPanel />

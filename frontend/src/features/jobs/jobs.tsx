@@ -1,6 +1,7 @@
 // All jobs, newest first.
 import { Stack } from '@mantine/core'
 import { useInfiniteQuery } from '@tanstack/react-query'
+import { CopyMenu } from '@/components/copy'
 import { JobIcon } from '@/components/icons'
 import { isActive } from '@/components/job-progress'
 import { More } from '@/components/more'
@@ -17,7 +18,9 @@ export function JobsScreen() {
   })
   return (
     <div className="page">
-      <TitleRow title="Jobs" />
+      <TitleRow title="Jobs">
+        <CopyMenu path="/api/v1/jobs" />
+      </TitleRow>
       <Stack gap={16}>
         <section className="panel">
           <Loaded query={jobs}>

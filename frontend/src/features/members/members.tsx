@@ -5,6 +5,7 @@ import { useParams } from '@tanstack/react-router'
 import { type FormEvent, useState } from 'react'
 import { useProject } from '@/app/project'
 import { addMember, changeMember, type Member, removeMember } from '@/client'
+import { CopyMenu } from '@/components/copy'
 import { TitleRow } from '@/components/page'
 import { Loaded, ProblemPanel } from '@/components/states'
 import { body } from '@/lib/api'
@@ -137,7 +138,9 @@ export function MembersScreen() {
   const manages = project?.role === 'owner' || session?.user.is_administrator === true
   return (
     <div className="page">
-      <TitleRow title="Members" />
+      <TitleRow title="Members">
+        <CopyMenu path={`/api/v1/projects/${projectId}/members`} />
+      </TitleRow>
       <Stack gap={16}>
         {manages && <Add projectId={projectId} />}
         <section className="panel">

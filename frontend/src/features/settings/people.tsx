@@ -3,7 +3,7 @@ import { Alert, Button, Checkbox, Group, Stack, TextInput } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { type FormEvent, useState } from 'react'
 import { type Account, changeUser, createSignInLink, inviteUser, type SignInLink, type UserChange } from '@/client'
-import { CopyLine } from '@/components/copy'
+import { CopyLine, CopyMenu } from '@/components/copy'
 import { TitleRow } from '@/components/page'
 import { Loaded, ProblemPanel } from '@/components/states'
 import { body } from '@/lib/api'
@@ -145,7 +145,9 @@ export function PeopleScreen() {
   }
   return (
     <div className="page">
-      <TitleRow title="People" chip={<SettingsTabs />} />
+      <TitleRow title="People" chip={<SettingsTabs />}>
+        <CopyMenu path="/api/v1/users" />
+      </TitleRow>
       <Loaded query={users}>
         {(all) => (
           <Stack gap={16}>

@@ -3,6 +3,7 @@ import { Button, Group, PasswordInput, Stack, Text } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { type FormEvent, useState } from 'react'
 import { endOtherSessions, endSession, setPassword } from '@/client'
+import { CopyMenu } from '@/components/copy'
 import { Facts, TitleRow } from '@/components/page'
 import { Loaded, ProblemPanel } from '@/components/states'
 import { body } from '@/lib/api'
@@ -94,7 +95,9 @@ export function ProfileScreen() {
   const endOthers = useMutation({ mutationFn: () => body(endOtherSessions()), ...again })
   return (
     <div className="page">
-      <TitleRow title="Profile" chip={<SettingsTabs />} />
+      <TitleRow title="Profile" chip={<SettingsTabs />}>
+        <CopyMenu path="/api/v1/session" />
+      </TitleRow>
       <Loaded query={session}>
         {({ user, has_password }) => (
           <Stack gap={16}>

@@ -3,6 +3,7 @@ import { Alert, Button, Checkbox, Group, NumberInput, Stack, Text, TextInput } f
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { type FormEvent, useState } from 'react'
 import { createToken, revokeToken, type TokenCreate } from '@/client'
+import { CopyMenu } from '@/components/copy'
 import { TitleRow } from '@/components/page'
 import { Loaded, ProblemPanel } from '@/components/states'
 import { body } from '@/lib/api'
@@ -82,7 +83,9 @@ export function TokensScreen() {
   })
   return (
     <div className="page">
-      <TitleRow title="API tokens" chip={<SettingsTabs />} />
+      <TitleRow title="API tokens" chip={<SettingsTabs />}>
+        <CopyMenu path="/api/v1/tokens" />
+      </TitleRow>
       <Stack gap={16}>
         <NewToken />
         <section className="panel">

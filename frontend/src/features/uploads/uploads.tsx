@@ -4,7 +4,7 @@ import { useInfiniteQuery, useMutation, useQuery, useQueryClient } from '@tansta
 import { Link, useParams } from '@tanstack/react-router'
 import { useState } from 'react'
 import { deleteUpload, type Upload, type UploadStorage } from '@/client'
-import { Digest } from '@/components/copy'
+import { CopyMenu, Digest } from '@/components/copy'
 import { type Column, DataTable } from '@/components/data-table'
 import { UploadIcon } from '@/components/icons'
 import { More } from '@/components/more'
@@ -109,7 +109,9 @@ export function UploadsScreen() {
   const params = { projectId }
   return (
     <div className="page">
-      <TitleRow title="Uploads" />
+      <TitleRow title="Uploads">
+        <CopyMenu path={`/api/v1/projects/${projectId}/uploads`} />
+      </TitleRow>
       <Stack gap={16}>
         <section className="panel" aria-label="Storage">
           {storage.error ? (
