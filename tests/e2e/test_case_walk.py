@@ -329,7 +329,7 @@ def test_a_person_walks_a_case_from_two_files_to_a_verified_repair(
 
     hand_on(watched, server, tmp_path)
     page.get_by_role("link", name=re.compile("^Models")).click()
-    page.get_by_role("link", name="poisoned", exact=True).last.click()
+    page.get_by_role("link", name=sample.model.stem, exact=True).click()
     page.get_by_role("button", name="Check against 1 closed case").click()
     checks = page.get_by_role("region", name="Checks")
     expect(checks).to_contain_text("1 of 1 closed cases regressed", timeout=JOB_MS)
