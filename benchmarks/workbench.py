@@ -108,7 +108,7 @@ def run(packed: Path, work: Path) -> dict[str, Any]:
             project = client.projects()[0].id
             dataset = client.add_dataset(project, archive)
             model = client.add_model(project, weights, dataset.id)
-            wrong = next(p for p in client.predictions(model.id) if p.predicted != p.label).index
+            wrong = next(client.misclassified(model.id)).index
             case = client.open_case(project, model.id, test_index=wrong)
             began = time.monotonic()
             client.map(case.id)
@@ -172,7 +172,7 @@ async def _round(product: Product, client: Client, project: str, case: str) -> d
         RoundCreate(name="fifty", reviewers=ids, reviewers_per_image=2, images="sample", n_certain=0, n_borderline=500,
                     n_controls=500),
     )  # fmt: skip
-    tokens = [(person.create_token("round", ["read", "review"]).secret) for person in people]
+    tokens = [(person.create_token("round", ["read", "write"]).secret) for person in people]
     queues = [[image.index for image in person.queue(made.id).images] for person in people]
     times: list[float] = []
     errors: list[str] = []

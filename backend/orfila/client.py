@@ -39,6 +39,7 @@ from orfila.cases.schemas import (
     CaseEstimate,
     Column,
     Engine,
+    RelatedCase,
     Rule,
     ScoreColumns,
     ScoreRow,
@@ -377,6 +378,19 @@ class Client:
         self._wait_for(made.job_id, on_progress)
         found = self._get(f"/maps/{made.id}/columns", MapColumns)
         return np.stack([_array(column) for column in (found.x, found.y)], axis=1)
+
+    def figure(self, case_id: str, name: str = "shift_histogram") -> Any:
+        """A figure of a case as `plotly.graph_objects.Figure`, which a notebook shows.
+
+        name: shift_histogram, score_histogram, transform_heatmap or class_accuracy.
+        """
+        from plotly.graph_objects import Figure  # seconds, which only those who want a figure shall wait
+
+        return Figure(self.get(f"/api/v1/cases/{case_id}/figures/{name}"))
+
+    def related(self, case_id: str) -> list[RelatedCase]:
+        """Other cases that flag some of the same training images."""
+        return [RelatedCase.model_validate(r) for r in self.get(f"/api/v1/cases/{case_id}/related")]
 
     def report(self, case_id: str) -> Report:
         """Everything that is known of a case."""

@@ -192,6 +192,14 @@ def scores(store: BlobStore, sha256: str) -> Scores:
     )
 
 
+@lru_cache(maxsize=256)
+def flagged_indices(store: BlobStore, sha256: str) -> NDArray[np.int32]:
+    """`index` of the images that a scores.parquet flags, ascending."""
+    table = pq.read_table(store.local_path(sha256), columns=["index", "flagged"])
+    index = table["index"].to_numpy().astype(np.int32)
+    return np.sort(index[table["flagged"].to_numpy(zero_copy_only=False).astype(bool)])
+
+
 @lru_cache(maxsize=16)
 def json_file(store: BlobStore, sha256: str) -> Any:
     """A JSON blob."""

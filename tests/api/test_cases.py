@@ -16,6 +16,7 @@ from test_datasets_and_models import decoded
 
 from orfila.cases.models import Case
 from orfila.columns import FLAG_SCORES, FLOAT_SCORES
+from orfila.datasets.models import Dataset
 from orfila.jobs.contracts import RemedyResult, RemedySpec
 from orfila.jobs.models import Job
 from orfila.remedies.schemas import AffectedOutcome, Verification
@@ -433,3 +434,25 @@ def test_triggered_images_must_fit(site):
     case = site.post(path, body_of(site, model, triggered_dataset_id=dataset["id"]))
     assert case["triggered_dataset_id"] == dataset["id"]
     assert site.post(path, body_of(site, model, triggered_dataset_id="0" * 32), 404)
+
+
+def test_related_cases_share_flagged_images(site):
+    first = site.case()
+    body = {"name": "again", "model_id": first["model_id"], "affected": [{"test_index": site.affected}], "seed": 5,
+            "n_queries": 12}  # fmt: skip
+    second = site.post(f"/projects/{site.project}/cases", body)
+    assert site.get(f"/cases/{second['id']}/related", 409)["code"] == "case_not_scored"
+    assert site.get(f"/cases/{first['id']}/related") == [], "the other one is not scored yet"
+    site.finish(second["job_id"], site.investigation(second))
+    [found] = site.get(f"/cases/{first['id']}/related")
+    assert (found["id"], found["n_flagged"], found["n_shared"], found["overlap"]) == (second["id"], 12, 12, 1.0)
+    with site.database.transaction() as session:  # as if the second one were of other images
+        row = session.get_one(Case, second["id"])
+        twin = session.get_one(Dataset, row.dataset_id)
+        session.add(
+            other := Dataset(**{c.key: getattr(twin, c.key) for c in Dataset.__table__.columns if c.key != "id"})
+        )
+        other.files = twin.files | {"manifest.parquet": "0" * 64}
+        session.flush()
+        row.dataset_id = other.id
+    assert site.get(f"/cases/{first['id']}/related") == [], "another data set has other images of these numbers"

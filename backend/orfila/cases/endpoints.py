@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, Response
 
 from orfila import pictures
-from orfila.cases import affected, evidence, findings, portraits, schemas, service
+from orfila.cases import affected, evidence, findings, portraits, related, schemas, service
 from orfila.datasets import images
 from orfila.datasets.models import Dataset
 from orfila.errors import NotFound
@@ -76,6 +76,12 @@ def update_case(
 ) -> schemas.Case:
     """Rename; archive or restore."""
     return service.update(session, subject, store, case_id, body)
+
+
+@router.get("/cases/{case_id}/related")
+def list_related(case_id: str, session: SessionDep, subject: SubjectDep, store: StoreDep) -> list[schemas.RelatedCase]:
+    """Other cases that flag some of the same training images, those that share the most first."""
+    return related.related(session, store, service.find(session, subject, case_id))
 
 
 @router.get("/cases/{case_id}/scores")

@@ -189,6 +189,19 @@ class Case(Response):
     result_digest: Sha256 | None = Field(description="Digest of model, data, parameters and code that made the result.")
 
 
+class RelatedCase(Response):
+    """Another case that flags some of the same training images."""
+
+    id: str
+    number: int
+    name: str
+    state: CaseState
+    model_id: str
+    n_flagged: int
+    n_shared: int = Field(description="Images that both cases flag.")
+    overlap: float = Field(description="Of the images that one of them flags, the share that both do (Jaccard).")
+
+
 class ScoreRow(Response):
     """One training image's scores."""
 

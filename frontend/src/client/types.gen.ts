@@ -3323,6 +3323,50 @@ export type RegressionCheck = {
 };
 
 /**
+ * RelatedCase
+ *
+ * Another case that flags some of the same training images.
+ */
+export type RelatedCase = {
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Number
+     */
+    number: number;
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * State
+     */
+    state: 'scoring' | 'in_review' | 'repairing' | 'verified' | 'regressed' | 'failed' | 'archived';
+    /**
+     * Model Id
+     */
+    model_id: string;
+    /**
+     * N Flagged
+     */
+    n_flagged: number;
+    /**
+     * N Shared
+     *
+     * Images that both cases flag.
+     */
+    n_shared: number;
+    /**
+     * Overlap
+     *
+     * Of the images that one of them flags, the share that both do (Jaccard).
+     */
+    overlap: number;
+};
+
+/**
  * Remedy
  *
  * A repair of a case's model.
@@ -6892,6 +6936,36 @@ export type UpdateCaseResponses = {
 };
 
 export type UpdateCaseResponse = UpdateCaseResponses[keyof UpdateCaseResponses];
+
+export type ListRelatedData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/related';
+};
+
+export type ListRelatedErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ListRelatedResponses = {
+    /**
+     * Response List Related
+     *
+     * Successful Response
+     */
+    200: Array<RelatedCase>;
+};
+
+export type ListRelatedResponse = ListRelatedResponses[keyof ListRelatedResponses];
 
 export type ListScoresData = {
     body?: never;

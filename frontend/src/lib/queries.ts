@@ -48,6 +48,7 @@ import {
   listNotifications,
   listPredictions,
   listProjects,
+  listRelated,
   listRemedies,
   listResolutions,
   listRounds,
@@ -235,6 +236,11 @@ export const q = {
     queryOptions({
       queryKey: ['case', id, 'review'],
       queryFn: () => body(getReviewProgress({ path: { case_id: id } })),
+    }),
+  related: (id: string) =>
+    queryOptions({
+      queryKey: ['case', id, 'related'],
+      queryFn: () => body(listRelated({ path: { case_id: id } })),
     }),
   report: (id: string) =>
     queryOptions({

@@ -20,6 +20,7 @@ import { count, duration, moment, percent, plural, pValue, score, share } from '
 import { q } from '@/lib/queries'
 import { compact } from '@/lib/search'
 import { AffectedPanel } from './affected-panel'
+import { RelatedCases } from './related'
 
 /** Two questions, and the p-value is that of the one that is less sure. */
 function EvidenceNotes({ finding }: { finding: Finding }) {
@@ -280,6 +281,7 @@ export function OverviewScreen() {
               <Provenance item={found} finding={found.finding} />
             </div>
           )}
+          {found.finding && !blind && <RelatedCases caseId={found.id} />}
           {found.finding && !blind && <AgreementPanel caseId={found.id} />}
           {!blind && (
             <section className="panel">
