@@ -1,5 +1,5 @@
 # Two commands matter: `make demo` (the product with a sample case) and `make test` (every check).
-.PHONY: demo test dev bench bench-ui chaos lint types imports unit browser ui-check lock clean
+.PHONY: demo test dev docs bench bench-ui chaos lint types imports unit browser ui-check lock clean
 .DEFAULT_GOAL := demo
 
 PYTHON ?= $(shell command -v python3.11 || echo python3)
@@ -22,6 +22,9 @@ dev: .venv/.installed $(UI)
 
 bench: .venv/.bench
 	$(BIN)/python -m benchmarks $(BENCH_ARGS)
+
+docs: .venv/.installed
+	$(BIN)/python -m mkdocs build --strict
 
 # The numbers of the browser: first paint, filters, verdicts by key, threshold, map, fifty reviewers.
 bench-ui: .venv/.installed $(UI)

@@ -161,19 +161,21 @@ def _bulk(client: Client, case: str) -> dict[str, float]:
 
 async def _round(product: Product, client: Client, project: str, case: str) -> dict[str, Any]:
     """Fifty people judge their parts of a blind round at once, as fast as the server lets them, each verdict twice."""
-    people = []
+    tokens = []
     for number in range(N_REVIEWERS):
         link = client.invite(f"reviewer {number}").link
         client.add_member(project, f"reviewer {number}", "reviewer")
-        people.append(Client.sign_in(link))
+        tokens.append(_token(product.address, link, number))
     ids = [m.user_id for m in client.members(project) if m.role == "reviewer"]
     made = client.open_round(
         case,
         RoundCreate(name="fifty", reviewers=ids, reviewers_per_image=2, images="sample", n_certain=0, n_borderline=500,
                     n_controls=500),
     )  # fmt: skip
-    tokens = [(person.create_token("round", ["read", "write"]).secret) for person in people]
-    queues = [[image.index for image in person.queue(made.id).images] for person in people]
+    queues = []
+    for token in tokens:
+        with Client(product.address, token) as person:
+            queues.append([image.index for image in person.queue(made.id).images])
     times: list[float] = []
     errors: list[str] = []
 
@@ -199,8 +201,6 @@ async def _round(product: Product, client: Client, project: str, case: str) -> d
     lost = sum(len(set(mine) - there.get(f"reviewer {k}", set())) for k, mine in enumerate(queues))
     asked = sum(map(len, queues))
     twice = sum(row.reviewer.startswith("reviewer ") for row in rows) - (asked - lost)
-    for person in people:
-        person.close()
     if errors:
         print("\n".join(errors[:5]))
     return {
@@ -211,6 +211,16 @@ async def _round(product: Product, client: Client, project: str, case: str) -> d
         "n_lost": lost,
         "n_twice": twice,
     }
+
+
+def _token(address: str, link: str, number: int) -> str:
+    """Sign a person in from an address of their own, as fifty people come from fifty: the server counts by address."""
+    transport = httpx.HTTPTransport(local_address=f"127.0.1.{number + 1}")
+    with httpx.Client(base_url=address, transport=transport) as http:
+        http.post("/api/v1/session", json={"code": link.partition("#code=")[2]}).raise_for_status()
+        body = {"name": "round", "scopes": ["read", "write"], "expires_in_days": 1}
+        answer = http.post("/api/v1/tokens", json=body).raise_for_status()
+        return str(answer.json()["secret"])
 
 
 def page(result: dict[str, Any]) -> str:
