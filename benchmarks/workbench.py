@@ -125,11 +125,11 @@ def _page(product: Product, case: str) -> dict[str, Any]:
         page: Page = browser.new_page(viewport={"width": 1920, "height": 1080})
         page.set_default_timeout(60_000)
         page.goto(product.another_link())
-        page.get_by_role("heading").first.wait_for()
+        page.get_by_role("heading", name="Inbox").wait_for()
         address = f"{product.address}/c/{case}/evidence?tab=all"
         opened = []
         for _ in range(3):
-            page.goto(address)
+            page.goto(address, wait_until="domcontentloaded")
             opened.append(page.evaluate(_OPENED))
         page.get_by_role("slider", name="Threshold").wait_for()
         page.get_by_role("img", name="Map of").wait_for()

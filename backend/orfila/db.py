@@ -6,6 +6,7 @@ processes (leases), come from the database's clock.
 
 from __future__ import annotations
 
+import threading
 import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -18,6 +19,13 @@ from sqlalchemy.orm import DeclarativeBase, Mapped, Session, mapped_column, sess
 from sqlalchemy.pool import ConnectionPoolEntry
 
 SQLITE_BUSY_MS = 15_000
+TURN_SECONDS = 60.0
+"""How long a thread waits for those of its process that write before it, on SQLite."""
+_SQLITE_CONNECTIONS = 100
+"""More than a process has threads for requests: who waits for a turn holds a connection, and readers need one too."""
+
+
+_TURN = "orfila has the turn to write"
 
 
 class UtcDateTime(TypeDecorator[datetime]):
@@ -86,7 +94,15 @@ def make_engine(url: str) -> Engine:
     """An engine for SQLite (write-ahead log, foreign keys on, explicit transactions) or PostgreSQL."""
     if not url.startswith("sqlite"):
         return create_engine(url, pool_pre_ping=True)
-    engine = create_engine(url, connect_args={"timeout": SQLITE_BUSY_MS / 1000, "check_same_thread": False})
+    engine = create_engine(
+        url,
+        connect_args={"timeout": SQLITE_BUSY_MS / 1000, "check_same_thread": False},
+        max_overflow=_SQLITE_CONNECTIONS,
+    )
+    # SQLite lets those who wait for a writer sleep and look again, longer each time, and whoever looks at the right
+    # moment goes first: with fifty people who judge at once, some waited for half a minute and were refused. Threads of
+    # one process therefore take turns here, and only one of them waits for the other processes.
+    turn = threading.Lock()
 
     @event.listens_for(engine, "connect")
     def _on_connect(connection: DBAPIConnection, record: ConnectionPoolEntry) -> None:
@@ -102,8 +118,30 @@ def make_engine(url: str) -> Engine:
     def _on_begin(connection: Any) -> None:
         # A deferred transaction that turns into a writer fails at once when another writer came first;
         # IMMEDIATE waits for its turn instead. Readers say so by the execution option `readonly`.
-        readonly = connection.get_execution_options().get("readonly", False)
-        connection.exec_driver_sql("BEGIN" if readonly else "BEGIN IMMEDIATE")
+        if connection.get_execution_options().get("readonly", False):
+            connection.exec_driver_sql("BEGIN")
+            return
+        connection.info[_TURN] = turn.acquire(timeout=TURN_SECONDS)
+        try:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        except BaseException:
+            _end_of_turn(connection)
+            raise
+
+    def _end_of_turn(of: Any) -> None:
+        if of.info.pop(_TURN, False):
+            turn.release()
+
+    @event.listens_for(engine, "commit")
+    @event.listens_for(engine, "rollback")
+    def _on_end(connection: Any) -> None:
+        if not connection.invalidated:
+            _end_of_turn(connection)
+
+    @event.listens_for(engine, "checkin")
+    @event.listens_for(engine, "invalidate")
+    def _on_broken(connection: DBAPIConnection, record: ConnectionPoolEntry, *_: object) -> None:
+        _end_of_turn(record)
 
     return engine
 

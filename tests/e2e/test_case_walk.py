@@ -341,4 +341,11 @@ def test_a_person_walks_a_case_from_two_files_to_a_verified_repair(
     page.mouse.move(640, 880)
     expect(page.get_by_role("tooltip")).to_have_count(0)
     check_accessible(watched, "model, dark")
+
+    page.set_viewport_size({"width": 390, "height": 844})
+    page.get_by_role("button", name="Menu").click()
+    page.get_by_role("link", name=re.compile("^Cases")).click()
+    expect(page.get_by_role("heading", level=1, name="Cases")).to_be_visible()
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390, "nothing stands beside the screen of a phone"
+    check_accessible(watched, "cases on a phone")
     assert watched.complaints == []

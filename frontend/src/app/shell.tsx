@@ -2,7 +2,8 @@
 import { ActionIcon, Group, Select, Tooltip, useComputedColorScheme, useMantineColorScheme } from '@mantine/core'
 import { spotlight } from '@mantine/spotlight'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
-import { Link, Outlet, useNavigate } from '@tanstack/react-router'
+import { Link, Outlet, useLocation, useNavigate } from '@tanstack/react-router'
+import { useEffect, useState } from 'react'
 import { signOut } from '@/client'
 import {
   BrandMark,
@@ -144,13 +145,26 @@ function Navigation() {
 
 export function Shell() {
   useLiveEvents()
+  // On a phone the navigation is a bar that opens, and closes again where it has led.
+  const [menu, setMenu] = useState(false)
+  const { pathname } = useLocation()
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another place closes the menu
+  useEffect(() => setMenu(false), [pathname])
   return (
     <>
       <a href="#main" className="skip-link">
         Skip to the content
       </a>
       <Palette />
-      <div className="shell">
+      <div className="shell" data-menu={menu || undefined}>
+        <div className="nav-bar">
+          <Link to="/" className="nav-brand">
+            <BrandMark /> Orfila
+          </Link>
+          <button type="button" className="tab" aria-expanded={menu} onClick={() => setMenu(!menu)}>
+            Menu
+          </button>
+        </div>
         <Navigation />
         <main className="main" id="main" tabIndex={-1}>
           <Outlet />

@@ -15,7 +15,8 @@ import { isTyping, keyAction } from '@/lib/keys'
 import { q } from '@/lib/queries'
 import type { VerdictValue } from '@/lib/verdicts'
 
-const SIZE = 384
+/** Of the image, CSS pixels; a phone has less room. */
+const SIZE = Math.min(384, window.innerWidth - 64)
 /** So many images are loaded ahead, so that nobody waits for the next one. */
 const AHEAD = 4
 
@@ -101,8 +102,10 @@ function Desk({ item, round, judging }: { item: Case; round: Round; judging: Jud
             </figure>
           )}
         </div>
-        <VerdictButtons verdict={verdictOf(index)} targets={1} onJudge={(verdict) => decide(verdict)} />
-        <Text size="xs" c="dimmed">
+        <div className="desk-buttons">
+          <VerdictButtons verdict={verdictOf(index)} targets={1} onJudge={(verdict) => decide(verdict)} />
+        </div>
+        <Text size="xs" c="dimmed" className="keys-only">
           P poison, C clean, U unsure, 0 takes it back; N and B, or the arrows, go on and back
           {undo ? '; Ctrl Z undoes' : ''}.
           {round.blind && ' You judge blind: the rest of the case is shown when you have judged all of yours.'}

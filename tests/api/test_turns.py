@@ -1,0 +1,77 @@
+"""Threads of one process that write to SQLite take turns, and a broken one gives its turn back."""
+
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+import sqlalchemy as sa
+
+from orfila import db
+from orfila.db import Database
+
+TABLE = sa.table("seen", sa.column("number"))
+
+
+@pytest.fixture
+def database(tmp_path, monkeypatch):
+    monkeypatch.setattr(db, "SQLITE_BUSY_MS", 20)  # SQLite itself has no patience
+    made = Database(f"sqlite:///{tmp_path}/turns.db")
+    with made.transaction() as session:
+        session.execute(sa.text("CREATE TABLE seen (number INTEGER)"))
+    yield made
+    made.dispose()
+
+
+def numbers(database):
+    with database.reading() as session:
+        return sorted(session.scalars(sa.select(TABLE.c.number)))
+
+
+def write(database, number, pause=0.0):
+    with database.transaction() as session:
+        session.execute(TABLE.insert().values(number=number))
+        time.sleep(pause)
+
+
+def test_who_comes_while_somebody_writes_waits(database):
+    began = threading.Event()
+
+    def long() -> None:
+        with database.transaction() as session:
+            session.execute(TABLE.insert().values(number=1))
+            began.set()
+            time.sleep(0.5)
+
+    with ThreadPoolExecutor(8) as pool:
+        first = pool.submit(long)
+        began.wait(10)
+        assert numbers(database) == [], "who reads does not wait"
+        others = [pool.submit(write, database, number) for number in range(2, 8)]
+        for each in (first, *others):
+            each.result(30)
+    assert numbers(database) == list(range(1, 8))
+
+
+def test_a_turn_is_given_back_however_it_ends(database):
+    def fail() -> None:
+        with database.transaction() as session:
+            session.execute(TABLE.insert().values(number=1))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        fail()
+    with pytest.raises(sa.exc.OperationalError), database.transaction() as session:
+        session.execute(sa.text("INSERT INTO nowhere VALUES (1)"))
+    connection = database.engine.connect()
+    connection.begin()
+    connection.invalidate()  # as when the file is gone
+    connection.close()
+    other = Database(str(database.engine.url))
+    with other.transaction() as session:  # another process, as it were
+        session.execute(TABLE.insert().values(number=2))
+        with pytest.raises(sa.exc.OperationalError, match="locked"):
+            write(database, 3)
+    other.dispose()
+    write(database, 4)
+    assert numbers(database) == [2, 4]
