@@ -10,6 +10,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import anyio.to_thread
 from fastapi import APIRouter, Depends, FastAPI
 from fastapi.routing import APIRoute
 from starlette.middleware import Middleware
@@ -45,7 +46,7 @@ from orfila.schema_base import Problem
 from orfila.settings import UI_DIR, Settings, get_settings
 from orfila.storage import get_store
 from orfila.web import interface, metrics, operations, problems, reference
-from orfila.web.dependencies import subject_of
+from orfila.web.dependencies import THREADS, subject_of
 from orfila.web.limits import Limits
 from orfila.web.metrics import CountRequests
 from orfila.web.middleware import BodyLimit, HostCheck, OriginCheck, RequestId, SecurityHeaders
@@ -92,6 +93,7 @@ def create_app(settings: Settings | None = None, *, ui_dir: Path = UI_DIR) -> Fa
         # What is loaded by now stays; the collector need not look through it for each few hundred new objects.
         gc.collect()
         gc.freeze()
+        anyio.to_thread.current_default_thread_limiter().total_tokens = THREADS
         yield
         database.dispose()
 

@@ -51,6 +51,10 @@ DatabaseDep = Annotated[Database, Depends(database_of)]
 StoreDep = Annotated[BlobStore, Depends(store_of)]
 
 
+THREADS = 80
+"""Of the process, for requests that do not wait in the event loop."""
+
+
 def session_of(request: Request, database: DatabaseDep) -> Iterator[Session]:
     """One transaction for the request: read-only for safe methods, so that readers wait for no writer."""
     with database.reading() if request.method in SAFE_METHODS else database.transaction() as session:
@@ -59,7 +63,9 @@ def session_of(request: Request, database: DatabaseDep) -> Iterator[Session]:
 
 # scope="function": committed after the endpoint returned and before the answer is sent, so that nobody is told of
 # something that could still be lost.
-SessionDep = Annotated[Session, Depends(session_of, scope="function")]
+# max_concurrency, fewer than THREADS: a request that writes needs a thread once more before it commits, to check its
+# answer. Were all threads held by requests that wait for it to commit, nobody would go on.
+SessionDep = Annotated[Session, Depends(session_of, scope="function", max_concurrency=24)]
 
 
 def cookie_name(settings: Settings) -> str:
