@@ -1,9 +1,11 @@
 """Threads of one process that write to SQLite take turns, and a broken one gives its turn back."""
 
+import asyncio
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 
+import httpx
 import pytest
 import sqlalchemy as sa
 
@@ -75,3 +77,21 @@ def test_a_turn_is_given_back_however_it_ends(database):
     other.dispose()
     write(database, 4)
     assert numbers(database) == [2, 4]
+
+
+def test_sixty_people_who_judge_at_once_do_not_wait_for_each_other_for_ever(site):
+    """Each request that writes needs a second thread before it commits; there are fewer threads than people."""
+    case = site.case()
+    secret = site.post("/tokens", {"name": "all"})["secret"]
+
+    async def judge_all() -> list[int]:
+        transport = httpx.ASGITransport(site.client.app)
+        headers = {"Authorization": f"Bearer {secret}"}
+        async with httpx.AsyncClient(transport=transport, base_url="http://127.0.0.1", headers=headers) as http:
+            path = f"/api/v1/cases/{case['id']}/verdicts"
+            bodies = [{"items": [{"index": index, "verdict": "clean"}]} for index in range(60)]
+            answers = await asyncio.wait_for(asyncio.gather(*(http.post(path, json=body) for body in bodies)), 40)
+            return [answer.status_code for answer in answers]
+
+    assert asyncio.run(judge_all()) == [200] * 60
+    assert site.get(f"/cases/{case['id']}/review")["n_judged"] == 60
