@@ -18,21 +18,31 @@ export interface ThresholdReading {
   recall: number | null
 }
 
-export function rankSuspects(columns: CaseColumns, verdicts: ReadonlyMap<number, VerdictValue>): Ranking {
-  const { n, posterior, collapse_score, suspect, index } = columns
-  const candidates: number[] = []
-  for (let row = 0; row < n; row++) if (suspect[row]) candidates.push(row)
-  candidates.sort((a, b) => posterior[b] - posterior[a] || collapse_score[b] - collapse_score[a] || a - b)
-  const certain = new Float64Array(candidates.length + 1)
-  const sorted = new Float64Array(candidates.length)
-  for (let k = 0; k < candidates.length; k++) {
-    const row = candidates[k]
+/** Rows of the suspects, most suspicious first; verdicts do not move them, so that this is sorted once. */
+export function suspectRows({ n, posterior, collapse_score, suspect }: CaseColumns): Int32Array {
+  const rows: number[] = []
+  for (let row = 0; row < n; row++) if (suspect[row]) rows.push(row)
+  rows.sort((a, b) => posterior[b] - posterior[a] || collapse_score[b] - collapse_score[a] || a - b)
+  return Int32Array.from(rows)
+}
+
+/** rows: of `suspectRows`, where somebody has sorted them already. */
+export function rankSuspects(
+  columns: CaseColumns,
+  verdicts: ReadonlyMap<number, VerdictValue>,
+  rows = suspectRows(columns),
+): Ranking {
+  const { posterior, index } = columns
+  const certain = new Float64Array(rows.length + 1)
+  const sorted = new Float64Array(rows.length)
+  for (let k = 0; k < rows.length; k++) {
+    const row = rows[k]
     sorted[k] = posterior[row]
     const verdict = verdicts.get(index[row])
     const probability = verdict === 'poison' ? 1 : verdict === 'clean' ? 0 : posterior[row]
     certain[k + 1] = certain[k] + probability
   }
-  return { rows: Int32Array.from(candidates), posterior: sorted, certain }
+  return { rows, posterior: sorted, certain }
 }
 
 /** How many suspects have a posterior above the threshold (binary search in descending order). */

@@ -17,7 +17,7 @@ import { isTyping, keyAction, movePlace } from '@/lib/keys'
 import { q } from '@/lib/queries'
 import { compact } from '@/lib/search'
 import { nothing, select, selectAll, targets, useSelection } from '@/lib/selection'
-import { type Axis, countAbove, rankSuspects, thresholdFor } from '@/lib/threshold'
+import { type Axis, countAbove, rankSuspects, suspectRows, thresholdFor } from '@/lib/threshold'
 import { nextUndecided, type VerdictValue } from '@/lib/verdicts'
 import { Inspector } from './inspector'
 import { KeySheet } from './key-sheet'
@@ -105,9 +105,12 @@ function Workbench({
     [search.from, search.to],
   )
 
-  const ranking = useMemo(() => rankSuspects(columns, verdicts), [columns, verdicts])
+  const suspects = useMemo(() => suspectRows(columns), [columns])
+  const ranking = useMemo(() => rankSuspects(columns, verdicts, suspects), [columns, verdicts, suspects])
   const flaggedCount = preview ?? countAbove(ranking, threshold)
-  const flagged = useMemo(() => new Set(ranking.rows.subarray(0, flaggedCount)), [ranking, flaggedCount])
+  // Only the tab that shows them follows the line: another order of all images would cost a frame for each step of it.
+  const shownFlagged = tab === 'flagged' ? flaggedCount : 0
+  const flagged = useMemo(() => new Set(suspects.subarray(0, shownFlagged)), [suspects, shownFlagged])
   // A verdict filter must not pull an image away under the reviewer's eyes while it is being judged, so the gallery
   // follows verdicts only when a filter asks for them.
   const filterVerdicts = search.verdict === undefined ? undefined : verdicts

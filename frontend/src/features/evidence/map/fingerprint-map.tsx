@@ -5,6 +5,7 @@ import {
   type PointerEvent,
   type ReactNode,
   useCallback,
+  useDeferredValue,
   useEffect,
   useLayoutEffect,
   useMemo,
@@ -32,6 +33,8 @@ const STEP = 1.5
 const BINS = 64
 /** A lasso shorter than this is a click. */
 const LEAST_LASSO = 8
+
+const none: ReadonlyMap<number, VerdictValue> = new Map()
 
 export type MapTool = 'pan' | 'lasso'
 export type HowSelected = 'replace' | 'extend' | 'toggle'
@@ -172,9 +175,12 @@ function Points(props: MapProps & { x: Float32Array; y: Float32Array }) {
   }, [x, y, columns])
 
   const shown = useMemo(() => new Set(order), [order])
+  // A verdict shows in the gallery first; the map, whose points are all looked at, follows when there is time.
+  const [lateVerdicts, lateSelected] = [useDeferredValue(verdicts), useDeferredValue(selected)]
+  const shownVerdicts = colour === 'verdict' ? lateVerdicts : none
   const clothes = useMemo(
-    () => dress(columns, colour, verdicts, selected, shown, dark),
-    [columns, colour, verdicts, selected, shown, dark],
+    () => dress(columns, colour, shownVerdicts, lateSelected, shown, dark),
+    [columns, colour, shownVerdicts, lateSelected, shown, dark],
   )
   const dressed = useRef<unknown>(null)
   useEffect(() => {
