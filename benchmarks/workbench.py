@@ -51,6 +51,22 @@ _JUDGE = """async (n) => {
   }
   return times
 }"""
+_DESK = """async (n) => {
+  const region = document.querySelector('section[aria-label="Image to judge"]')
+  const shown = () => region.querySelector('img[alt^="Training image"]')
+  const times = []
+  for (let k = 0; k < n; k++) {
+    const before = shown().alt
+    const began = performance.now()
+    window.dispatchEvent(new KeyboardEvent('keydown', { key: k % 3 ? 'c' : 'p', bubbles: true }))
+    while (shown().alt === before || !shown().complete || !region.textContent.includes(`${k + 1} of `)) {
+      await new Promise(requestAnimationFrame)
+      if (performance.now() - began > 10000) throw new Error('no next image after ten seconds')
+    }
+    times.push(performance.now() - began)
+  }
+  return times
+}"""
 _DRAG = """async ([selector, n, across]) => {
   const node = document.querySelector(selector)
   const box = node.getBoundingClientRect()
@@ -113,13 +129,18 @@ def run(packed: Path, work: Path) -> dict[str, Any]:
             began = time.monotonic()
             client.map(case.id)
             drawn = time.monotonic() - began
-            found = {"map_seconds": drawn, "page": _page(product, case.id), "bulk": _bulk(client, case.id)}
+            desk = client.open_round(
+                case.id,
+                RoundCreate(name="desk", reviewers=[client.members(project)[0].user_id], reviewers_per_image=1,
+                            blind=False, images="sample", n_certain=0, n_borderline=N_VERDICTS + 1, n_controls=0),
+            )  # fmt: skip
+            found = {"map_seconds": drawn, "page": _page(product, case.id, desk.id), "bulk": _bulk(client, case.id)}
             return found | {"round": asyncio.run(_round(product, client, project, case.id))}
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _page(product: Product, case: str) -> dict[str, Any]:
+def _page(product: Product, case: str, desk: str) -> dict[str, Any]:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=FLAGS)
         page: Page = browser.new_page(viewport={"width": 1920, "height": 1080})
@@ -145,6 +166,11 @@ def _page(product: Product, case: str) -> dict[str, Any]:
         found["map_frames_ms"] = page.evaluate(_DRAG, [".map-surface canvas", N_FRAMES, 1])
         page.get_by_role("button", name="Lasso").click()
         found["lasso_ms"], found["lasso_images"] = page.evaluate(_LASSO)
+        page.goto(f"{product.address}/c/{case}/rounds/{desk}", wait_until="domcontentloaded")
+        page.get_by_role("img", name="Training image").wait_for()
+        page.wait_for_timeout(1_000)
+        asked = int(page.get_by_role("status").first.inner_text().split(" of ")[1].split()[0].replace(",", ""))
+        found["desk_ms"] = page.evaluate(_DESK, min(N_VERDICTS, asked - 1))
         browser.close()
         return found
 
@@ -232,6 +258,7 @@ def page(result: dict[str, Any]) -> str:
         return [what, target, f"{value:,.0f} {unit}{note}", "" if limit is None else verdict(value < limit)]
 
     verdicts, threshold, moved = (np.array(shown[n]) for n in ("verdict_ms", "threshold_frames_ms", "map_frames_ms"))
+    desk = np.array(shown["desk_ms"])
     opened = statistics.median(shown["opened_ms"])
     lasso = f"lasso around {shown['lasso_images']:,} of 45,000 points, until they are selected"
     at_once = (
@@ -243,7 +270,11 @@ def page(result: dict[str, Any]) -> str:
     rows = [
         row("workbench opened, gallery drawn after the HTML (median of 3)", PAINT_MS, opened, "ms"),
         row(
-            f"verdict by key shown and next image there, {len(verdicts)} images: 95th percentile", VERDICT_MS,
+            f"at the desk of a round: verdict by key shown and next image drawn, {len(desk)} images: 95th percentile",
+            VERDICT_MS, float(np.quantile(desk, 0.95)), "ms", f" (median {np.median(desk):.0f})",
+        ),
+        row(
+            f"in the workbench: verdict by key shown and next image there, {len(verdicts)} images: 95th percentile", VERDICT_MS,
             float(np.quantile(verdicts, 0.95)), "ms", f" (median {np.median(verdicts):.0f})",
         ),
         row(
