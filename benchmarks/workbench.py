@@ -274,8 +274,8 @@ def page(result: dict[str, Any]) -> str:
             VERDICT_MS, float(np.quantile(desk, 0.95)), "ms", f" (median {np.median(desk):.0f})",
         ),
         row(
-            f"in the workbench: verdict by key shown and next image there, {len(verdicts)} images: 95th percentile", VERDICT_MS,
-            float(np.quantile(verdicts, 0.95)), "ms", f" (median {np.median(verdicts):.0f})",
+            f"in the workbench: verdict by key shown and next image there, {len(verdicts)} images: 95th percentile",
+            VERDICT_MS, float(np.quantile(verdicts, 0.95)), "ms", f" (median {np.median(verdicts):.0f})",
         ),
         row(
             "frame while the threshold is dragged over 45,000 scores: median", VERDICT_MS,
