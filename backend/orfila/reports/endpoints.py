@@ -88,7 +88,9 @@ def download_cleanlab(case_id: str, session: SessionDep, subject: SubjectDep, st
     return files.download(text, f"case-{case.number}-cleanlab.csv", "text/csv; charset=utf-8")
 
 
-@router.get("/cases/{case_id}/fiftyone.json", response_class=Response, responses=files.described("application/json"))
+@router.get(
+    "/cases/{case_id}/fiftyone.json", response_class=Response, responses={200: {"model": schemas.FiftyOneSamples}}
+)
 def download_fiftyone(case_id: str, session: SessionDep, subject: SubjectDep, store: StoreDep) -> Response:
     """The suspects with their scores and verdicts as FiftyOne samples."""
     case = cases.find(session, subject, case_id)

@@ -42,6 +42,16 @@ class FlaggedImage(Response):
     verdict: VerdictValue | None = Field(description="What the team says of it.")
 
 
+class FiftyOneSamples(Response):
+    """samples.json of `fiftyone.types.FiftyOneDataset`, for `Dataset.merge_samples` by `filepath`."""
+
+    name: str
+    samples: list[dict[str, object]] = Field(
+        description="filepath (the image's name in the data set), tags, ground_truth, and of ours orfila_index, "
+        "orfila_flagged, orfila_posterior, orfila_collapse_score, orfila_influence_shift, orfila_verdict."
+    )
+
+
 class AuditHead(Response):
     """Where the audit trail stood when the report was made."""
 

@@ -1913,6 +1913,26 @@ export type Evidence = {
 };
 
 /**
+ * FiftyOneSamples
+ *
+ * samples.json of `fiftyone.types.FiftyOneDataset`, for `Dataset.merge_samples` by `filepath`.
+ */
+export type FiftyOneSamples = {
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * Samples
+     *
+     * filepath (the image's name in the data set), tags, ground_truth, and of ours orfila_index, orfila_flagged, orfila_posterior, orfila_collapse_score, orfila_influence_shift, orfila_verdict.
+     */
+    samples: Array<{
+        [key: string]: unknown;
+    }>;
+};
+
+/**
  * Figure
  *
  * A Plotly figure: give it to `Plotly.react` or `plotly.graph_objects.Figure`.
@@ -8686,7 +8706,7 @@ export type DownloadFiftyoneResponses = {
     /**
      * Successful Response
      */
-    200: Blob | File;
+    200: FiftyOneSamples;
 };
 
 export type DownloadFiftyoneResponse = DownloadFiftyoneResponses[keyof DownloadFiftyoneResponses];
