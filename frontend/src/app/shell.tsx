@@ -157,14 +157,14 @@ export function Shell() {
       </a>
       <Palette />
       <div className="shell" data-menu={menu || undefined}>
-        <div className="nav-bar">
+        <header className="nav-bar">
           <Link to="/" className="nav-brand">
             <BrandMark /> Orfila
           </Link>
           <button type="button" className="tab" aria-expanded={menu} onClick={() => setMenu(!menu)}>
             Menu
           </button>
-        </div>
+        </header>
         <Navigation />
         <main className="main" id="main" tabIndex={-1}>
           <Outlet />
