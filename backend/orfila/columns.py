@@ -165,6 +165,10 @@ class Scores:
         """Probability of being poison."""
         return self.numbers["posterior"]
 
+    def surest_first(self, rows: NDArray[np.intp]) -> NDArray[np.intp]:
+        """Rows by posterior; by collapse score where posteriors are equal, as many are; then by index."""
+        return rows[np.lexsort((rows, -self.numbers["collapse_score"][rows], -self.posterior[rows]))]
+
     def column(self, name: str) -> NDArray[Any]:
         """A column to sort by."""
         if name == "index":

@@ -78,9 +78,3 @@ def test_commands_for_running_it_run(command: str, tmp_path: Path) -> None:
 def test_up_takes_the_options_that_the_readme_gives(tmp_path: Path) -> None:
     (command,) = [c for c in commands("Running it") if c.startswith("orfila up")]
     assert run(f"{command} --help", tmp_path).returncode == 0
-
-
-def test_every_link_and_picture_is_there() -> None:
-    targets = re.findall(r"\]\((?!https?://)([^)#]+)\)", README)
-    missing = [t for t in targets if not (ROOT / t).exists()]
-    assert not missing

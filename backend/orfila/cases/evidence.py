@@ -132,9 +132,8 @@ def flagged_csv(store: BlobStore, case: Case, verdicts: Verdicts, classes: list[
     out = io.StringIO()
     writer = csv.writer(out, lineterminator="\n")
     writer.writerow(("path", "index", "label", "score", "posterior", "verdict"))
-    rows = np.flatnonzero(scores.flags["flagged"])
     score = scores.numbers["collapse_score"]
-    for i in rows[np.lexsort((rows, -score[rows], -scores.posterior[rows]))]:
+    for i in scores.surest_first(np.flatnonzero(scores.flags["flagged"])):
         index = int(i)
         name = scores.names[index].as_py()
         label = classes[scores.label[index]]

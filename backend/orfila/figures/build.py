@@ -46,7 +46,7 @@ def transform_heatmap(scores: Scores, shifts: NDArray[np.float16], queries: list
     """
     flagged = scores.flags["flagged"]
     pool = np.flatnonzero(flagged) if flagged.any() else np.arange(len(scores))
-    chosen = pool[np.lexsort((pool, -scores.numbers["collapse_score"][pool], -scores.posterior[pool]))][:SHOWN_IMAGES]
+    chosen = scores.surest_first(pool)[:SHOWN_IMAGES]
     kinds = sorted({q.transform for affected in queries for q in affected})
     rest_mask = ~flagged
     table: list[list[float]] = []

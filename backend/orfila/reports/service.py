@@ -53,14 +53,6 @@ def report(session: Session, subject: Subject, store: BlobStore, case_id: str) -
     )
 
 
-def ranked(store: BlobStore, case: Case) -> list[int]:
-    """`index` of the flagged images, the surest first."""
-    scores = findings.scores(store, case)
-    rows = np.flatnonzero(scores.flags["flagged"])
-    order = np.lexsort((-scores.numbers["collapse_score"][rows], -scores.posterior[rows]))
-    return [int(i) for i in rows[order]]
-
-
 def _flagged(session: Session, store: BlobStore, case: Case) -> list[schemas.FlaggedImage]:
     scores = findings.scores(store, case)
     said = verdicts.effective(session, case.id)
@@ -73,7 +65,7 @@ def _flagged(session: Session, store: BlobStore, case: Case) -> list[schemas.Fla
             collapse_score=float(scores.numbers["collapse_score"][i]),
             verdict=said.get(i),
         )
-        for i in ranked(store, case)
+        for i in scores.surest_first(np.flatnonzero(scores.flags["flagged"])).tolist()
     ]
 
 

@@ -37,8 +37,7 @@ def most_informative_first(
     queues = [rng.permutation(np.flatnonzero(rows & unjudged)) for rows in groups]
     chosen = _interleaved([stratum(rows, scores, verdicts) for rows in groups], queues, limit)
     rest = np.flatnonzero(suspect & unjudged & ~by_rule & ~possible)
-    order = np.lexsort((-scores.numbers["collapse_score"][rest], -posterior[rest]))
-    return [*chosen, *rest[order][: limit - len(chosen)].tolist()]
+    return [*chosen, *scores.surest_first(rest)[: limit - len(chosen)].tolist()]
 
 
 def _interleaved(strata: Sequence[Stratum], queues: Sequence[NDArray[np.int64]], limit: int) -> list[int]:

@@ -108,8 +108,12 @@ function Desk({ item, round, judging }: { item: Case; round: Round; judging: Jud
         <Text size="xs" c="dimmed" className="keys-only">
           P poison, C clean, U unsure, 0 takes it back; N and B, or the arrows, go on and back
           {undo ? '; Ctrl Z undoes' : ''}.
-          {round.blind && ' You judge blind: the rest of the case is shown when you have judged all of yours.'}
         </Text>
+        {round.blind && (
+          <Text size="xs" c="dimmed">
+            You judge blind: the rest of the case is shown when you have judged all of yours.
+          </Text>
+        )}
       </Stack>
     </section>
   )
