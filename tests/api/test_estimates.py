@@ -99,6 +99,22 @@ def test_an_image_that_left_the_flagged_set_by_a_verdict_still_counts_against_th
     assert precision(scores, said).value == pytest.approx((10 + 80 * 0.5) / 90)
 
 
+def test_a_verdict_that_is_taken_back_after_learning_leaves_an_open_image():
+    """Until the scores learn again the image is flagged, or not, as the verdict had it."""
+    rule = np.full(10, 0.999, np.float32)
+    for said, n_flagged in (("clean", 9), ("poison", 10)):
+        posterior = rule.copy()
+        posterior[0] = said == "poison"
+        scores = scored(posterior, posterior > 0.9, rule_posterior=rule, flagged_rule=rule > 0.9)
+        found = precision(scores, {1: "poison", 2: "clean"})
+        assert found.value == pytest.approx((1 + (n_flagged - 2) / 2) / n_flagged)
+        assert 0 < found.low < found.value < found.high <= 1
+        assert sorted(most_informative_first(scores, {1: "poison", 2: "clean"}, np.random.default_rng(0), 100)) == [
+            0,
+            *range(3, 10),
+        ]
+
+
 def test_nothing_flagged_gives_no_number():
     scores = scored(np.zeros(5, np.float32), np.zeros(5, bool), np.zeros(5, bool))
     assert precision(scores, {}).value is None

@@ -49,8 +49,7 @@ def list_checks(session: Session, subject: Subject, model_id: str) -> list[schem
 
 def create(session: Session, subject: Subject, model_id: str, body: schemas.CheckCreate) -> schemas.RegressionCheck:
     """Start a check. Raises Conflict where no case is closed, NotFound for a case that is not one of the project."""
-    models.find(session, subject, model_id, "write")
-    model = models.find_ready(session, subject, model_id)
+    model = models.find_ready(session, subject, model_id, "write")
     chosen = _chosen(session, model, body.case_ids)
     check = RegressionCheck(id=new_id(), project_id=model.project_id, model_id=model.id, created_by=subject.user_id)
     session.add(check)

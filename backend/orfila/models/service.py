@@ -40,9 +40,9 @@ def find(session: Session, subject: Subject, model_id: str, permission: Permissi
     return model
 
 
-def find_ready(session: Session, subject: Subject, model_id: str) -> ClassifierModel:
+def find_ready(session: Session, subject: Subject, model_id: str, permission: Permission = "read") -> ClassifierModel:
     """A model that passed its check. Raises Conflict otherwise."""
-    model = find(session, subject, model_id)
+    model = find(session, subject, model_id, permission)
     if model.state == "checking":
         raise Conflict("The model is still being checked; wait until it is ready.", code="model_not_ready")
     if model.state == "failed":

@@ -98,10 +98,15 @@ def corrected(posterior: NDArray[np.float32], verdicts: Mapping[int, str]) -> ND
     return result
 
 
-def stratum(rows: NDArray[np.bool_], scores: Scores, verdicts: Mapping[int, str]) -> Stratum:
-    """The images of a mask [n] as a stratum."""
-    said = [verdict for index, verdict in verdicts.items() if rows[index] and verdict != "unsure"]
-    still_open = rows.copy()
+def stratum(
+    counted: NDArray[np.bool_], sampled: NDArray[np.bool_], scores: Scores, verdicts: Mapping[int, str]
+) -> Stratum:
+    """Images of one kind. counted: [n] those whose poisons are sought; sampled: [n] those that tell of them if judged.
+
+    They differ after a refit: an image judged clean is not flagged any more, and still tells of those that are.
+    """
+    said = [verdict for index, verdict in verdicts.items() if sampled[index] and verdict != "unsure"]
+    still_open = counted.copy()
     still_open[[index for index, verdict in verdicts.items() if verdict != "unsure"]] = False
     n_open = int(still_open.sum())
     prior = float(scores.numbers["rule_posterior"][still_open].mean()) if n_open else 0.0
@@ -109,9 +114,10 @@ def stratum(rows: NDArray[np.bool_], scores: Scores, verdicts: Mapping[int, str]
 
 
 def flagged_strata(scores: Scores, verdicts: Mapping[int, str]) -> list[Stratum]:
-    """The images that the rule is certain of, and the others that it would flag if nobody had judged them."""
+    """The flagged images that the rule is certain of, and the others; judged ones that it flags tell of them."""
     certain = scores.numbers["rule_posterior"] > CERTAIN
-    return [stratum(scores.flags["flagged_rule"] & rows, scores, verdicts) for rows in (certain, ~certain)]
+    flagged, by_rule = scores.flags["flagged"], scores.flags["flagged_rule"]
+    return [stratum(flagged & rows, by_rule & rows, scores, verdicts) for rows in (certain, ~certain)]
 
 
 def precision(scores: Scores, verdicts: Mapping[int, str]) -> Estimate:

@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orfila.columns import Scores
-from orfila.review.estimates import CERTAIN, Stratum, best, stratum
+from orfila.review.estimates import CERTAIN, Stratum, best, flagged_strata, stratum
 
 POSSIBLE = 0.1
 """Posterior above which a suspect that is not flagged may well be poison."""
@@ -25,18 +25,16 @@ def most_informative_first(
     scores: Scores, verdicts: Mapping[int, str], rng: np.random.Generator, limit: int
 ) -> list[int]:
     """`index` of the first `limit` suspects to judge; none of them has a verdict."""
-    posterior, by_rule, suspect = (
-        scores.numbers["rule_posterior"],
-        scores.flags["flagged_rule"],
-        scores.flags["suspect"],
-    )
+    posterior, suspect, flagged = (scores.numbers["rule_posterior"], scores.flags["suspect"], scores.flags["flagged"])
     unjudged = np.ones(len(scores), dtype=bool)
     unjudged[list(verdicts)] = False
-    certain, possible = posterior > CERTAIN, suspect & ~by_rule & (posterior > POSSIBLE)
-    groups = [by_rule & certain, by_rule & ~certain, possible]
+    certain = posterior > CERTAIN
+    possible = suspect & ~flagged & ~scores.flags["flagged_rule"] & (posterior > POSSIBLE)
+    groups = [flagged & certain, flagged & ~certain, possible]
     queues = [rng.permutation(np.flatnonzero(rows & unjudged)) for rows in groups]
-    chosen = _interleaved([stratum(rows, scores, verdicts) for rows in groups], queues, limit)
-    rest = np.flatnonzero(suspect & unjudged & ~by_rule & ~possible)
+    strata = [*flagged_strata(scores, verdicts), stratum(possible, possible, scores, verdicts)]
+    chosen = _interleaved(strata, queues, limit)
+    rest = np.flatnonzero(suspect & unjudged & ~flagged & ~possible)
     return [*chosen, *scores.surest_first(rest)[: limit - len(chosen)].tolist()]
 
 

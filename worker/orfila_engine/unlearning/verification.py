@@ -115,6 +115,11 @@ def verify(
     )
 
 
+def is_healed(before: int, after: int, true_label: int | None) -> bool:
+    """Whether an affected image is no longer predicted as before, and right where its true label is known."""
+    return after != before and (true_label is None or after == true_label)
+
+
 def _outcomes(
     affected: Sequence[Affected], before: Evaluation, after: Evaluation, predicted: Sequence[float] | None
 ) -> tuple[AffectedOutcome, ...]:
@@ -129,7 +134,7 @@ def _outcomes(
             after_predicted=int(now[i]),
             before_margin=float(margin_before[i]),
             after_margin=float(margin_after[i]),
-            healed=bool(now[i] != was[i] and (image.true_label is None or now[i] == image.true_label)),
+            healed=is_healed(int(was[i]), int(now[i]), image.true_label),
             predicted_margin=None if predicted is None else float(predicted[i]),
         )
         for i, image in enumerate(affected)

@@ -13,7 +13,8 @@ from orfila.jobs.contracts import CaseCheckSpec, CheckResult, CheckSpec
 from orfila_engine.architectures import ModelCard
 from orfila_engine.data import PackedDataset
 from orfila_engine.evaluation import evaluate
-from orfila_worker.tasks.affected import affected_images
+from orfila_engine.unlearning.verification import is_healed
+from orfila_worker.tasks.affected import affected_images, triggered_images
 
 if TYPE_CHECKING:
     from orfila_worker.runner import Work
@@ -51,8 +52,7 @@ def _check(work: Work, model: nn.Module, card: ModelCard, case: CaseCheckSpec, p
     for spec, image, predicted, confidence in zip(
         case.affected, affected, said.predicted.tolist(), said.confidence.tolist(), strict=True
     ):
-        # As a repair is proved: see orfila_engine.unlearning.verification.
-        passed = predicted != case.predicted and image.true_label in (None, predicted)
+        passed = is_healed(case.predicted, predicted, image.true_label)
         images.append(
             CheckedImage(
                 number=spec.number,
@@ -65,9 +65,7 @@ def _check(work: Work, model: nn.Module, card: ModelCard, case: CaseCheckSpec, p
         )
     rate, n_triggered = None, None
     if case.triggered_pack is not None:
-        pack = work.warm.pack(case.triggered_pack)
-        victims = [label for label, name in enumerate(pack.classes) if name != card.classes[case.predicted]]
-        triggered = pack.pixels[np.isin(pack.labels, victims)]
+        triggered = triggered_images(work, case.triggered_pack, card, case.predicted)
         aim = np.full(len(triggered), case.predicted)
         rate, n_triggered = evaluate(model, card, triggered, aim, device=work.device).accuracy, len(triggered)
     within = rate is None or case.psr_limit is None or rate <= case.psr_limit

@@ -14,7 +14,7 @@ from orfila_engine.architectures import save_model
 from orfila_engine.architectures.weights import read_header
 from orfila_engine.progress import part
 from orfila_engine.unlearning import Repaired, Verification, recipe_of, unlearn, verify
-from orfila_worker.tasks.affected import affected_images
+from orfila_worker.tasks.affected import affected_images, triggered_images
 from orfila_worker.tasks.model_check import check
 
 if TYPE_CHECKING:
@@ -51,10 +51,7 @@ def remedy(work: Work) -> RemedyResult:
     )
     triggered = None
     if spec.triggered_pack is not None:
-        pack = work.warm.pack(spec.triggered_pack)
-        # A picture that truly shows the target would count as a success of the poison on any model.
-        victims = [label for label, name in enumerate(pack.classes) if name != card.classes[spec.predicted]]
-        triggered = pack.pixels[np.isin(pack.labels, victims)]
+        triggered = triggered_images(work, spec.triggered_pack, card, spec.predicted)
     proof = verify(
         before,
         repaired.model,

@@ -152,7 +152,7 @@ function Points(props: MapProps & { x: Float32Array; y: Float32Array }) {
   const [moved, setMoved] = useState<View | null>(null)
   const view = moved ?? whole
   const grid = useMemo(() => new Grid(x, y), [x, y])
-  const [hovered, setHovered] = useState<{ row: number; px: number; py: number } | null>(null)
+  const [hovered, setHovered] = useState(-1)
   const [lasso, setLasso] = useState<number[]>([])
 
   useLayoutEffect(() => {
@@ -236,8 +236,7 @@ function Points(props: MapProps & { x: Float32Array; y: Float32Array }) {
       last = now
     }
     const end = (e: globalThis.PointerEvent) => {
-      node.removeEventListener('pointermove', move)
-      setLasso([])
+      cancel()
       if (!far) {
         const row = grid.nearest(view, size, ...place(e), REACH)
         if (row >= 0) onPick(columns.index[row], e)
@@ -250,17 +249,23 @@ function Points(props: MapProps & { x: Float32Array; y: Float32Array }) {
         )
       }
     }
+    const cancel = () => {
+      node.removeEventListener('pointermove', move)
+      node.removeEventListener('pointerup', end)
+      setLasso([])
+    }
     node.addEventListener('pointermove', move)
     node.addEventListener('pointerup', end, { once: true })
+    node.addEventListener('pointercancel', cancel, { once: true })
   }
   const hover = (event: PointerEvent<HTMLCanvasElement>) => {
     const [px, py] = place(event)
     const row = event.buttons ? -1 : grid.nearest(view, size, px, py, REACH)
-    setHovered(row < 0 ? null : { row, px, py })
+    setHovered(row)
   }
 
-  const tip = hovered && toScreen(view, size, x[hovered.row], y[hovered.row])
-  const index = hovered ? columns.index[hovered.row] : null
+  const tip = hovered < 0 ? null : toScreen(view, size, x[hovered], y[hovered])
+  const index = columns.index[hovered]
   return (
     <div className="map-surface" style={{ height: HEIGHT }}>
       <canvas
@@ -270,7 +275,7 @@ function Points(props: MapProps & { x: Float32Array; y: Float32Array }) {
         style={{ width: size.width, height: size.height, cursor: tool === 'pan' ? 'grab' : 'crosshair' }}
         onPointerDown={drag}
         onPointerMove={hover}
-        onPointerLeave={() => setHovered(null)}
+        onPointerLeave={() => setHovered(-1)}
         onDoubleClick={() => setMoved(null)}
       />
       {lasso.length > 2 && (
@@ -278,7 +283,7 @@ function Points(props: MapProps & { x: Float32Array; y: Float32Array }) {
           <polygon points={lasso.join(' ')} />
         </svg>
       )}
-      {hovered && tip && index !== null && (
+      {tip && (
         <div
           className="map-tip"
           style={{
@@ -292,7 +297,7 @@ function Points(props: MapProps & { x: Float32Array; y: Float32Array }) {
             <br />
             {labelOf(index)}
             <br />
-            <span className="mono">{score(columns.collapse_score[hovered.row])}</span>
+            <span className="mono">{score(columns.collapse_score[hovered])}</span>
           </span>
         </div>
       )}
