@@ -3,11 +3,17 @@ import { useMantineColorScheme } from '@mantine/core'
 import { Spotlight, type SpotlightActionData, type SpotlightActionGroupData } from '@mantine/spotlight'
 import { useQuery } from '@tanstack/react-query'
 import { useNavigate } from '@tanstack/react-router'
-import { useMemo, useState } from 'react'
+import { type KeyboardEvent, useMemo, useState } from 'react'
 import { q } from '@/lib/queries'
 import { useProject } from './project'
 
 const MOST_SHOWN = 12
+
+/** Spotlight chooses the first action when one types, and not when the lists come in after that: Enter would do nothing. */
+function chooseFirst(event: KeyboardEvent) {
+  if (event.key !== 'Enter' || document.querySelector('[data-action][data-selected]')) return
+  document.querySelector('[data-action]')?.setAttribute('data-selected', 'true')
+}
 
 export function Palette() {
   const navigate = useNavigate()
@@ -78,7 +84,7 @@ export function Palette() {
       limit={MOST_SHOWN}
       highlightQuery
       nothingFound="Nothing has this name."
-      searchProps={{ placeholder: 'Go to…', 'aria-label': 'Go to' }}
+      searchProps={{ placeholder: 'Go to…', 'aria-label': 'Go to', onKeyDown: chooseFirst }}
       transitionProps={{ duration: 0 }}
       overlayProps={{ blur: 0, backgroundOpacity: 0.4 }}
       onSpotlightOpen={() => setOpened(true)}
