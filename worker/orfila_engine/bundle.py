@@ -24,6 +24,8 @@ from orfila_engine.progress import Progress, part, quiet
 from orfila_engine.refit import refit
 
 FORMAT = "orfila-bundle/1"
+NEEDED = ("data/pixels.npy", "model/model.safetensors", "investigation/scores.parquet")
+"""Files without which there is nothing to run again."""
 MAX_BYTES = 1 << 40
 """Of all files together."""
 SAME_SCORE = 1e-2
@@ -110,6 +112,9 @@ def _unpack(bundle: Path, folder: Path, progress: Progress) -> dict[str, Any]:
             contents: dict[str, Any] = json.loads(archive.read("bundle.json"))
             if contents.get("format") != FORMAT:
                 raise ValueError(f"'{bundle}' has format {contents.get('format')!r}; this version reads {FORMAT}")
+            absent = [name for name in NEEDED if name not in contents["files"]]
+            if absent:
+                raise ValueError(f"'{bundle}' names no {absent[0]}; download the case's bundle again")
             entries = archive.infolist()
             if sum(entry.file_size for entry in entries) > MAX_BYTES:
                 raise ValueError(f"'{bundle}' would take more than {MAX_BYTES:,} bytes")
