@@ -40,7 +40,7 @@ def test_what_is_no_bundle_is_refused_in_a_sentence(tmp_path: Path, files: dict[
 
 def test_a_file_that_is_no_zip_is_refused(tmp_path: Path) -> None:
     (tmp_path / "bundle.zip").write_text("no zip")
-    with pytest.raises(ValueError, match="give the bundle.zip of a case"):
+    with pytest.raises(ValueError, match=r"give the bundle\.zip of a case"):
         verify_bundle(tmp_path / "bundle.zip", tmp_path / "work")
 
 
@@ -49,4 +49,4 @@ def test_files_that_are_missing_or_others_are_named_and_nothing_is_run(tmp_path:
     found = verify_bundle(bundle, tmp_path / "work")
     assert not found.ok
     assert found.changed == tuple(sorted(NEEDED))
-    assert list(found.lines())[0].startswith("CHANGED: 3 of 3 files")
+    assert next(found.lines()).startswith("CHANGED: 3 of 3 files")
