@@ -9,6 +9,7 @@ import {
   redirect,
 } from '@tanstack/react-router'
 import { PageError, PageMissing, Rows } from '@/components/states'
+import { readView } from '@/features/evidence/view'
 import { toProblem } from '@/lib/api'
 import { q } from '@/lib/queries'
 import { compact, number, numbers, oneOf, text } from '@/lib/search'
@@ -150,31 +151,7 @@ const caseOverview = createRoute({
 const evidence = createRoute({
   getParentRoute: () => caseRoot,
   path: '/evidence',
-  validateSearch: (raw) =>
-    compact({
-      tab: oneOf(['flagged', 'all', 'selected'])(raw, 'tab'),
-      sort: oneOf([
-        'posterior',
-        'informative',
-        'collapse_score',
-        'shift_mean',
-        'influence',
-        'self_influence',
-        'mark_score',
-        'index',
-      ])(raw, 'sort'),
-      axis: oneOf(['collapse_score', 'shift_mean', 'posterior', 'mark_score'])(raw, 'axis'),
-      label: number(raw, 'label'),
-      verdict: oneOf(['poison', 'clean', 'unsure', 'none'])(raw, 'verdict'),
-      map: oneOf(['pca', 'umap'])(raw, 'map'),
-      colour: oneOf(['score', 'label', 'verdict'])(raw, 'colour'),
-      view: oneOf(['histogram', 'map'])(raw, 'view'),
-      t: number(raw, 't'),
-      from: number(raw, 'from'),
-      to: number(raw, 'to'),
-      i: number(raw, 'i'),
-      zoom: number(raw, 'zoom'),
-    }),
+  validateSearch: readView,
   component: lazyRouteComponent(() => import('@/features/evidence/workbench'), 'WorkbenchScreen'),
 })
 const compare = createRoute({

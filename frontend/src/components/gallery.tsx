@@ -101,7 +101,7 @@ export function layout(n: number, tile: number, asked: number, width: number) {
   }
 }
 
-export function Gallery(props: GalleryProps) {
+export const Gallery = memo(function Gallery(props: GalleryProps) {
   const { datasetId, atlas, order, selected, focused, labelOf, verdictOf, onPick, onColumns } = props
   const scroller = useRef<HTMLDivElement>(null)
   const [width, setWidth] = useState(0)
@@ -192,4 +192,4 @@ export function Gallery(props: GalleryProps) {
       </div>
     </div>
   )
-}
+})

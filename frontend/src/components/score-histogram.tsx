@@ -2,7 +2,7 @@
 // dragged or moved by arrow keys. While the line moves, only the colours of the bars and the line are redrawn.
 
 import { useComputedColorScheme } from '@mantine/core'
-import { type KeyboardEvent, type PointerEvent, useCallback, useEffect, useMemo, useRef, useState } from 'react'
+import { type KeyboardEvent, memo, type PointerEvent, useCallback, useEffect, useMemo, useRef, useState } from 'react'
 import { countBins, makeBins } from '@/lib/binning'
 import type { CaseColumns } from '@/lib/columns'
 import { plural, score, share } from '@/lib/format'
@@ -37,7 +37,7 @@ interface Box {
   high: number
 }
 
-export function ScoreHistogram({
+export const ScoreHistogram = memo(function ScoreHistogram({
   columns,
   ranking,
   axis,
@@ -239,4 +239,4 @@ export function ScoreHistogram({
       )}
     </div>
   )
-}
+})

@@ -22,6 +22,13 @@ export function applyChanges(
   return next
 }
 
+/** Whether two maps say the same of the same images. */
+export function isSame(a: ReadonlyMap<number, VerdictValue>, b: ReadonlyMap<number, VerdictValue>): boolean {
+  if (a.size !== b.size) return false
+  for (const [index, verdict] of a) if (b.get(index) !== verdict) return false
+  return true
+}
+
 /** What to post to undo a change. */
 export function inverse(
   verdicts: ReadonlyMap<number, VerdictValue>,

@@ -1,23 +1,21 @@
 // One training image beside the affected one, at original pixels: its scores, why it is flagged, and the verdict buttons.
-import { Skeleton } from '@mantine/core'
-import { useQuery } from '@tanstack/react-query'
-import type { ReactNode } from 'react'
+import { useDebouncedValue } from '@mantine/hooks'
+import { memo } from 'react'
 import type { Case, Dataset } from '@/client'
-import { HowObtained } from '@/components/derived'
 import { Mark } from '@/components/marks'
-import { Facts } from '@/components/page'
 import { PixelImage } from '@/components/pixel-image'
-import { Empty, Loaded } from '@/components/states'
+import { Empty } from '@/components/states'
 import { Comments } from '@/features/talk/comments'
 import { address } from '@/lib/api'
-import { className, count, score, share } from '@/lib/format'
-import { q } from '@/lib/queries'
+import { className, count } from '@/lib/format'
 import { type VerdictValue, verdictKey, verdictLabel } from '@/lib/verdicts'
 import { Difference } from './difference'
-import { ShiftStrip } from './shift-strip'
+import { Why } from './why'
 
 const values: VerdictValue[] = ['poison', 'clean', 'unsure']
 const SIZE = 160
+/** The detail follows the focus when it has rested so long. */
+const REST_MS = 80
 
 export function VerdictButtons({
   verdict,
@@ -53,7 +51,7 @@ export function VerdictButtons({
   )
 }
 
-export function Inspector({
+export const Inspector = memo(function Inspector({
   item,
   dataset,
   index,
@@ -72,7 +70,6 @@ export function Inspector({
   difference: boolean
   onJudge: (verdict: VerdictValue | null) => void
 }) {
-  const query = useQuery({ ...q.evidence(item.id, index ?? 0), enabled: index !== null, placeholderData: (old) => old })
   const affected = item.affected[0]
   if (index === null || !affected) {
     return (
@@ -111,99 +108,20 @@ export function Inspector({
         Hold <kbd>V</kbd> to blink · <kbd>D</kbd> difference · <kbd>?</kbd> all keys
       </p>
       <VerdictButtons verdict={verdict} targets={targets} onJudge={onJudge} />
-      <div style={{ marginTop: 16, opacity: query.isPlaceholderData ? 0.5 : 1 }}>
-        <Loaded query={query} skeleton={<Skeleton height={320} />}>
-          {(evidence) => (
-            <>
-              <h2
-                style={{
-                  fontSize: 14,
-                  lineHeight: '20px',
-                  margin: '0 0 8px',
-                  display: 'flex',
-                  gap: 4,
-                  alignItems: 'center',
-                }}
-              >
-                Why this image?
-                <HowObtained what="the influence shift">
-                  Influence of this training image on the transformed affected image minus that on the affected image
-                  itself. Strongly negative under transforms that break the trigger: influence collapse. A bar is the
-                  mean of a transform, a tick one query.
-                </HowObtained>
-              </h2>
-              <ShiftStrip evidence={evidence} />
-              <div style={{ marginTop: 12 }}>
-                <Facts
-                  items={[
-                    [
-                      'Posterior',
-                      <span key="p" className="mono">
-                        {share(evidence.row.posterior)}
-                      </span>,
-                    ],
-                    ['Rank', `${count(evidence.rank)} of ${count(dataset.n_train)}`],
-                    ['Flagged', evidence.row.flagged ? 'yes' : evidence.row.suspect ? 'no' : 'no, not a suspect'],
-                    [
-                      'Paper rule',
-                      `${evidence.row.n_collapsed} of ${evidence.shifts.length} shifts negative${evidence.row.flagged_paper ? ': flagged' : ''}`,
-                    ],
-                    ['Label', evidence.label_name],
-                    [
-                      'Collapse score',
-                      <span key="c" className="mono">
-                        {score(evidence.row.collapse_score)}
-                      </span>,
-                    ],
-                    ...(item.finding?.mark
-                      ? [
-                          [
-                            'Mark score',
-                            <span key="k" className="mono">
-                              {score(evidence.row.mark_score)}
-                            </span>,
-                          ] as [string, ReactNode],
-                        ]
-                      : []),
-                    [
-                      'Mean shift',
-                      <span key="m" className="mono">
-                        {score(evidence.row.shift_mean)}
-                      </span>,
-                    ],
-                    [
-                      'Influence',
-                      <span key="i" className="mono">
-                        {score(evidence.row.influence)}
-                      </span>,
-                    ],
-                    [
-                      'Self-influence',
-                      <span key="s" className="mono">
-                        {score(evidence.row.self_influence)}
-                      </span>,
-                    ],
-                    [
-                      'File',
-                      <span key="f" className="mono">
-                        {evidence.row.name}
-                      </span>,
-                    ],
-                  ]}
-                />
-              </div>
-              <p style={{ margin: '12px 0 0' }}>
-                <a href={address.original(dataset.id, index)} download>
-                  Original file
-                </a>
-              </p>
-            </>
-          )}
-        </Loaded>
-        <div style={{ marginTop: 16 }}>
-          <Comments key={index} caseId={item.id} index={index} />
-        </div>
-      </div>
+      <Detail item={item} dataset={dataset} index={index} />
     </section>
+  )
+})
+
+/** What the server knows and people said of the image. It follows when the focus rests: who judges by key looks at pictures. */
+function Detail({ item, dataset, index }: { item: Case; dataset: Dataset; index: number }) {
+  const [rested] = useDebouncedValue(index, REST_MS)
+  return (
+    <div style={{ marginTop: 16, opacity: rested === index ? 1 : 0.5 }}>
+      <Why item={item} dataset={dataset} index={rested} />
+      <div style={{ marginTop: 16 }}>
+        <Comments key={rested} caseId={item.id} index={rested} />
+      </div>
+    </div>
   )
 }

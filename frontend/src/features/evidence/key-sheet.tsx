@@ -1,8 +1,9 @@
 // All keys of the workbench.
 import { Modal } from '@mantine/core'
+import { memo } from 'react'
 import { keySheet } from '@/lib/keys'
 
-export function KeySheet({ opened, onClose }: { opened: boolean; onClose: () => void }) {
+export const KeySheet = memo(function KeySheet({ opened, onClose }: { opened: boolean; onClose: () => void }) {
   return (
     <Modal opened={opened} onClose={onClose} title="Keys" size="lg">
       <table className="table">
@@ -23,4 +24,4 @@ export function KeySheet({ opened, onClose }: { opened: boolean; onClose: () => 
       </table>
     </Modal>
   )
-}
+})

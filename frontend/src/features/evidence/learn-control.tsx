@@ -1,12 +1,19 @@
 // The button that lets the scores learn from verdicts, and the switch that presses it by itself.
 import { Loader, Switch } from '@mantine/core'
+import { memo } from 'react'
 import type { Finding } from '@/client'
 import { HowObtained } from '@/components/derived'
 import { plural } from '@/lib/format'
 import { nLearned } from '@/lib/learning'
 import type { useLearning } from './use-learning'
 
-export function LearnControl({ finding, learning }: { finding: Finding; learning: ReturnType<typeof useLearning> }) {
+export const LearnControl = memo(function LearnControl({
+  finding,
+  learning,
+}: {
+  finding: Finding
+  learning: ReturnType<typeof useLearning>
+}) {
   const { toLearn, learn, isLearning, auto, setAuto } = learning
   const learned = nLearned(finding)
   return (
@@ -37,4 +44,4 @@ export function LearnControl({ finding, learning }: { finding: Finding; learning
       </HowObtained>
     </div>
   )
-}
+})

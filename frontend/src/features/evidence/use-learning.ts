@@ -2,7 +2,7 @@
 import { useLocalStorage } from '@mantine/hooks'
 import { notifications } from '@mantine/notifications'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
-import { useCallback, useEffect, useRef } from 'react'
+import { useCallback, useEffect, useMemo, useRef } from 'react'
 import { type Case, type Job, refitCase } from '@/client'
 import { body, toProblem } from '@/lib/api'
 import { learnedSentence } from '@/lib/learning'
@@ -66,5 +66,8 @@ export function useLearning(item: Case) {
     return () => clearTimeout(timer)
   }, [auto, toLearn, isPending, judgedAt, mutate])
 
-  return { toLearn, learn, isLearning: isPending, auto, setAuto }
+  return useMemo(
+    () => ({ toLearn, learn, isLearning: isPending, auto, setAuto }),
+    [toLearn, learn, isPending, auto, setAuto],
+  )
 }

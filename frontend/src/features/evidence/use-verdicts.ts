@@ -1,5 +1,6 @@
 // The reviewer's own verdicts on a case: shown at once, posted behind, undone and redone also in bulk. What is undone, the
 // server remembers: also after a reload, and in another browser.
+import { useDebouncedCallback } from '@mantine/hooks'
 import { notifications } from '@mantine/notifications'
 import { useMutation, useMutationState, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useCallback, useMemo, useRef } from 'react'
@@ -7,13 +8,15 @@ import { postVerdicts, redoVerdicts, undoVerdicts, type Verdict } from '@/client
 import { body, idempotencyKey, toProblem } from '@/lib/api'
 import { plural } from '@/lib/format'
 import { q } from '@/lib/queries'
-import { applyChanges, inverse, type VerdictChange, type VerdictValue } from '@/lib/verdicts'
+import { applyChanges, inverse, isSame, type VerdictChange, type VerdictValue } from '@/lib/verdicts'
 
 /** Key of the mutation that saves verdicts. */
 export const postingVerdicts = (caseId: string) => ['post-verdicts', caseId]
 
 /** The API takes at most this many verdicts at once. */
 const BATCH = 10_000
+/** Quiet time after the last answer before the list is fetched again. */
+const REST_MS = 300
 
 /** What is on its way to the server. A `restore` takes back, or gives again, that many requests. */
 interface Posting {
@@ -25,7 +28,7 @@ interface Posting {
 export function useVerdicts(caseId: string) {
   const queries = useQueryClient()
   const reviewer = useQuery(q.session()).data?.user.name ?? ''
-  const key = q.verdicts(caseId).queryKey
+  const key = useMemo(() => q.verdicts(caseId).queryKey, [caseId])
   const list = useQuery(q.verdicts(caseId)).data
   // A list that an event lets us fetch while verdicts are on their way lacks them; they stay on the page all the same, or
   // an undo would remember that they were never given.
@@ -33,10 +36,14 @@ export function useVerdicts(caseId: string) {
     filters: { mutationKey: postingVerdicts(caseId), status: 'pending' },
     select: (mutation) => (mutation.state.variables as Posting).items,
   })
+  const known = useRef<ReadonlyMap<number, VerdictValue>>(new Map())
   const verdicts = useMemo(() => {
     const mine = new Map<number, VerdictValue>()
     for (const verdict of list ?? []) if (verdict.reviewer === reviewer) mine.set(verdict.index, verdict.verdict)
-    return applyChanges(mine, onTheirWay.flat())
+    const found = applyChanges(mine, onTheirWay.flat())
+    // A verdict passes here four times (shown, on its way, saved, fetched again); only the first says something new.
+    if (!isSame(known.current, found)) known.current = found
+    return known.current
   }, [list, reviewer, onTheirWay])
 
   const show = useCallback(
@@ -55,6 +62,12 @@ export function useVerdicts(caseId: string) {
     [queries, key, reviewer],
   )
 
+  // The whole list once more when the keys rest, not after each of them.
+  const askAgain = useDebouncedCallback(() => {
+    if (queries.isMutating({ mutationKey: postingVerdicts(caseId) }) > 0) return
+    void queries.invalidateQueries({ queryKey: key })
+    void queries.invalidateQueries({ queryKey: ['case', caseId, 'review'] })
+  }, REST_MS)
   const post = useMutation({
     mutationKey: postingVerdicts(caseId),
     // One after the other: the last verdict on an image must also be the last that the server gets.
@@ -82,11 +95,7 @@ export function useVerdicts(caseId: string) {
       notifications.show({ color: restore ? undefined : 'red', title, message: problem.detail })
       void queries.invalidateQueries({ queryKey: key })
     },
-    onSettled: () => {
-      if (queries.isMutating({ mutationKey: postingVerdicts(caseId) }) > 1) return
-      void queries.invalidateQueries({ queryKey: key })
-      void queries.invalidateQueries({ queryKey: ['case', caseId, 'review'] })
-    },
+    onSettled: () => askAgain(),
   })
 
   // What is shown at once when it is taken back or given again; without it, the answer of the server is awaited.

@@ -2,7 +2,7 @@
 import { Progress, Stack, Text } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { Link, useParams, useSearch } from '@tanstack/react-router'
-import { useCallback, useEffect, useMemo, useState } from 'react'
+import { useCallback, useEffect, useMemo, useRef, useState } from 'react'
 import { type Case, type QueueImage, type Round, resolveConflict } from '@/client'
 import { Mark } from '@/components/marks'
 import { PixelImage } from '@/components/pixel-image'
@@ -18,7 +18,7 @@ import type { VerdictValue } from '@/lib/verdicts'
 /** Of the image, CSS pixels; a phone has less room. */
 const SIZE = Math.min(384, window.innerWidth - 64)
 /** So many images are loaded ahead, so that nobody waits for the next one. */
-const AHEAD = 4
+const AHEAD = 8
 
 interface Judging {
   images: number[]
@@ -31,7 +31,9 @@ interface Judging {
 
 function Desk({ item, round, judging }: { item: Case; round: Round; judging: Judging }) {
   const { images, verdictOf, judge, undo, redo, note } = judging
+  const queries = useQueryClient()
   const [place, setPlace] = useState(0)
+  const asked = useRef(new Set<number>())
   const index = images[Math.min(place, images.length - 1)]
   const dataset = useQuery(q.dataset(item.dataset_id)).data
   const label = useQuery({ ...q.image(item.dataset_id, index ?? 0), enabled: index !== undefined }).data?.label
@@ -64,9 +66,13 @@ function Desk({ item, round, judging }: { item: Case; round: Round; judging: Jud
     return () => window.removeEventListener('keydown', onKey)
   }, [decide, images.length, undo, redo])
   useEffect(() => {
-    for (const next of images.slice(place + 1, place + 1 + AHEAD))
+    for (const next of images.slice(place + 1, place + 1 + AHEAD)) {
+      if (asked.current.has(next)) continue
+      asked.current.add(next)
       new Image().src = address.pixels(item.dataset_id, next)
-  }, [images, place, item.dataset_id])
+      void queries.prefetchQuery(q.image(item.dataset_id, next))
+    }
+  }, [images, place, item.dataset_id, queries])
 
   if (index === undefined) return null
   const affected = item.affected[0]

@@ -1,7 +1,7 @@
 // What people say of a case or of one of its images. @NAME tells a member of the project.
 import { Button, Group, Stack, Text, Textarea } from '@mantine/core'
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
-import { type FormEvent, Fragment, useState } from 'react'
+import { type FormEvent, Fragment, memo, useState } from 'react'
 import { type Comment, changeComment, createComment, deleteComment } from '@/client'
 import { Loaded, ProblemPanel } from '@/components/states'
 import { body, idempotencyKey } from '@/lib/api'
@@ -69,7 +69,8 @@ function One({ comment, showImage }: { comment: Comment; showImage: boolean }) {
         <Stack gap={8}>
           <Textarea
             aria-label="Comment"
-            autosize
+            className="grows"
+            rows={2}
             value={text}
             onChange={(event) => setText(event.currentTarget.value)}
           />
@@ -89,7 +90,7 @@ function One({ comment, showImage }: { comment: Comment; showImage: boolean }) {
 }
 
 /** `index`: of one training image; without it, everything that was said in the case. */
-export function Comments({ caseId, index }: { caseId: string; index?: number }) {
+export const Comments = memo(function Comments({ caseId, index }: { caseId: string; index?: number }) {
   const again = useAgain(caseId)
   const all = useQuery(q.comments(caseId))
   const [text, setText] = useState('')
@@ -135,8 +136,8 @@ export function Comments({ caseId, index }: { caseId: string; index?: number }) 
             label={index === undefined ? 'Comment on the case' : 'Comment on this image'}
             placeholder="@Name tells a member"
             data-comment-on={index === undefined ? 'case' : 'image'}
-            autosize
-            minRows={2}
+            className="grows"
+            rows={2}
             value={text}
             onChange={(event) => setText(event.currentTarget.value)}
             onKeyDown={(event) => {
@@ -153,4 +154,4 @@ export function Comments({ caseId, index }: { caseId: string; index?: number }) 
       </form>
     </section>
   )
-}
+})

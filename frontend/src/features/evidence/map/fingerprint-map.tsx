@@ -5,7 +5,6 @@ import {
   type PointerEvent,
   type ReactNode,
   useCallback,
-  useDeferredValue,
   useEffect,
   useLayoutEffect,
   useMemo,
@@ -175,12 +174,10 @@ function Points(props: MapProps & { x: Float32Array; y: Float32Array }) {
   }, [x, y, columns])
 
   const shown = useMemo(() => new Set(order), [order])
-  // A verdict shows in the gallery first; the map, whose points are all looked at, follows when there is time.
-  const [lateVerdicts, lateSelected] = [useDeferredValue(verdicts), useDeferredValue(selected)]
-  const shownVerdicts = colour === 'verdict' ? lateVerdicts : none
+  const shownVerdicts = colour === 'verdict' ? verdicts : none
   const clothes = useMemo(
-    () => dress(columns, colour, shownVerdicts, lateSelected, shown, dark),
-    [columns, colour, shownVerdicts, lateSelected, shown, dark],
+    () => dress(columns, colour, shownVerdicts, selected, shown, dark),
+    [columns, colour, shownVerdicts, selected, shown, dark],
   )
   const dressed = useRef<unknown>(null)
   useEffect(() => {

@@ -1,0 +1,158 @@
+// Histogram, map and what the flagged share: three views of the scores over one selection. They are heavy, so they are drawn
+// again only when what they show has changed.
+import { Select } from '@mantine/core'
+import { useMediaQuery } from '@mantine/hooks'
+import { memo, useCallback } from 'react'
+import type { Atlas, Case, Dataset, Finding } from '@/client'
+import { Portraits } from '@/components/portraits'
+import { ScoreHistogram } from '@/components/score-histogram'
+import type { CaseColumns } from '@/lib/columns'
+import { type Axis, countAbove, type Ranking, thresholdFor } from '@/lib/threshold'
+import type { VerdictValue } from '@/lib/verdicts'
+import { FingerprintMap, type HowSelected, type MapTool } from './map/fingerprint-map'
+import type { SetView, View } from './view'
+
+const axes: { value: Axis; label: string }[] = [
+  { value: 'shift_mean', label: 'Influence shift' },
+  { value: 'collapse_score', label: 'Collapse score' },
+  { value: 'posterior', label: 'Posterior' },
+  { value: 'mark_score', label: 'Mark score' },
+]
+
+export interface ScoresPanelProps {
+  item: Case
+  finding: Finding
+  dataset: Dataset
+  atlas: Atlas
+  columns: CaseColumns
+  ranking: Ranking
+  verdicts: ReadonlyMap<number, VerdictValue>
+  selected: ReadonlySet<number>
+  order: Int32Array
+  labelOf: (index: number) => string
+  view: View['view']
+  axis: Axis
+  threshold: number
+  /** As the address says it: absent where nobody moved it. */
+  moved: number | undefined
+  brush: [number, number] | null
+  method: NonNullable<View['map']>
+  colour: NonNullable<View['colour']>
+  tool: MapTool
+  set: SetView
+  onTool: (tool: MapTool) => void
+  onPreview: (count: number | null) => void
+  onPick: (index: number, event: { shiftKey: boolean; ctrlKey: boolean; metaKey: boolean }) => void
+  onLasso: (indices: number[], how: HowSelected) => void
+}
+
+export const ScoresPanel = memo(function ScoresPanel(props: ScoresPanelProps) {
+  const { item, finding, dataset, atlas, columns, ranking, axis, threshold, moved, brush, set } = props
+  // Histogram and map stand side by side where there is room, and take turns elsewhere.
+  const isWide = useMediaQuery('(min-width: 1700px)') ?? false
+  const view = props.view ?? 'histogram'
+  const viewTabs = !isWide && (
+    <div className="tabs" role="tablist" aria-label="Histogram or map">
+      {(['histogram', 'map'] as const).map((name) => (
+        <button
+          key={name}
+          type="button"
+          role="tab"
+          className="tab"
+          aria-selected={view === name}
+          onClick={() => set({ view: name })}
+        >
+          {name === 'histogram' ? 'Histogram' : 'Map'}
+        </button>
+      ))}
+    </div>
+  )
+  const onThreshold = useCallback((n: number) => set({ t: thresholdFor(ranking, n) }), [set, ranking])
+  const onBrush = useCallback((range: [number, number] | null) => set({ from: range?.[0], to: range?.[1] }), [set])
+  const nAbove = countAbove(ranking, threshold)
+  return (
+    <section className="panel panel-tight" style={{ display: 'flex', gap: 16, flex: 'none' }} aria-label="Scores">
+      {(isWide || view === 'histogram') && (
+        <div style={{ flex: 1, minWidth: 0 }}>
+          <div style={{ display: 'flex', gap: 12, alignItems: 'center', marginBottom: 8, flexWrap: 'wrap' }}>
+            {viewTabs}
+            <Select
+              aria-label="Score on the axis"
+              size="xs"
+              w={168}
+              data={finding.mark ? axes : axes.filter((a) => a.value !== 'mark_score')}
+              value={axis}
+              onChange={(value) => set({ axis: value as Axis, from: undefined, to: undefined })}
+            />
+            <span style={{ fontSize: 12, display: 'flex', gap: 12, whiteSpace: 'nowrap' }} className="quiet">
+              <span>
+                <span style={{ color: 'var(--poison)' }}>■</span> beyond
+              </span>
+              <span>
+                <span style={{ color: 'var(--affected)' }}>■</span> suspects
+              </span>
+              <span>
+                <span style={{ color: 'var(--unjudged)' }}>■</span> other labels
+              </span>
+            </span>
+            {brush && (
+              <button type="button" className="tab" onClick={() => set({ from: undefined, to: undefined })}>
+                Clear brush
+              </button>
+            )}
+            {threshold !== finding.threshold && (
+              <button type="button" className="tab" onClick={() => set({ t: undefined })}>
+                Reset threshold
+              </button>
+            )}
+          </div>
+          <ScoreHistogram
+            columns={columns}
+            ranking={ranking}
+            axis={axis}
+            threshold={threshold}
+            brush={brush}
+            onPreview={props.onPreview}
+            onThreshold={onThreshold}
+            onBrush={onBrush}
+          />
+        </div>
+      )}
+      {(isWide || view === 'map') && (
+        <div style={{ flex: 1, minWidth: 0 }}>
+          <FingerprintMap
+            caseId={item.id}
+            datasetId={dataset.id}
+            atlas={atlas}
+            columns={columns}
+            verdicts={props.verdicts}
+            selected={props.selected}
+            order={props.order}
+            labelOf={props.labelOf}
+            method={props.method}
+            colour={props.colour}
+            tool={props.tool}
+            onMethod={(map) => set({ map })}
+            onColour={(colour) => set({ colour })}
+            onTool={props.onTool}
+            onPick={props.onPick}
+            onLasso={props.onLasso}
+            tabs={viewTabs}
+          />
+        </div>
+      )}
+      {(isWide || view === 'histogram') && (
+        <div style={{ flex: 'none', width: 216 }}>
+          <div className="quiet" style={{ fontSize: 12, marginBottom: 8 }}>
+            What the flagged share
+          </div>
+          {nAbove > 0 && nAbove < ranking.rows.length ? (
+            <Portraits caseId={item.id} result={item.result_digest} threshold={moved} size={96} />
+          ) : (
+            <p className="quiet">All images lie on one side of the line; move it to compare the two sides.</p>
+          )}
+        </div>
+      )}
+    </section>
+  )
+})
