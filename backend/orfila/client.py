@@ -37,6 +37,7 @@ from orfila.cases.schemas import (
     Case,
     CaseCreate,
     CaseEstimate,
+    CasesBeside,
     Column,
     Engine,
     RelatedCase,
@@ -391,6 +392,10 @@ class Client:
     def related(self, case_id: str) -> list[RelatedCase]:
         """Other cases that flag some of the same training images."""
         return [RelatedCase.model_validate(r) for r in self.get(f"/api/v1/cases/{case_id}/related")]
+
+    def beside(self, case_id: str, other_id: str) -> CasesBeside:
+        """Two cases side by side: which images both flag, how their scores agree, what was asked differently."""
+        return self._get(f"/cases/{case_id}/beside/{other_id}", CasesBeside)
 
     def report(self, case_id: str) -> Report:
         """Everything that is known of a case."""

@@ -456,3 +456,42 @@ def test_related_cases_share_flagged_images(site):
         session.flush()
         row.dataset_id = other.id
     assert site.get(f"/cases/{first['id']}/related") == [], "another data set has other images of these numbers"
+
+
+def test_two_cases_stand_side_by_side(site):
+    first = site.case()
+    body = {"name": "again", "model_id": first["model_id"], "affected": [{"test_index": site.affected}], "seed": 5,
+            "n_queries": 30}  # fmt: skip
+    second = site.post(f"/projects/{site.project}/cases", body)
+    path = f"/cases/{first['id']}/beside/{second['id']}"
+    assert site.get(path, 409)["code"] == "case_not_scored"
+    site.finish(second["job_id"], site.investigation(second, doubtful=(11, 12)))
+    found = site.get(path)
+    assert found["same_images"]
+    assert (found["n_both"], found["n_first"], found["n_second"]) == (11, 1, 1)
+    assert (found["first"], found["second"]) == ([10], [12])
+    assert set(found["both"]) == {*POISON, 11}
+    assert found["both"][-1] == 11, "the highest scores stand first"
+    assert found["overlap"] == 11 / 13
+    assert found["n_suspects_of_both"] == 40
+    assert found["rank_correlation"] == pytest.approx(1.0), "the same scores"
+    assert {d["name"]: (d["first"], d["second"]) for d in found["differences"]} == {
+        "transformed queries": ("12", "30"),
+        "seed": ("0", "5"),
+    }
+    turned = site.get(f"/cases/{second['id']}/beside/{first['id']}")
+    assert (turned["n_first"], turned["first"], turned["overlap"]) == (1, [12], found["overlap"])
+    assert site.get(f"/cases/{first['id']}/beside/{first['id']}", 409)["code"] == "same_case"
+    assert site.get(f"/cases/{first['id']}/beside/{'0' * 32}", 404)
+    with site.database.transaction() as session:  # as if the second one were of other images
+        row = session.get_one(Case, second["id"])
+        twin = session.get_one(Dataset, row.dataset_id)
+        session.add(
+            other := Dataset(**{c.key: getattr(twin, c.key) for c in Dataset.__table__.columns if c.key != "id"})
+        )
+        other.name, other.files = "others", twin.files | {"manifest.parquet": "0" * 64}
+        session.flush()
+        row.dataset_id = other.id
+    found = site.get(path)
+    assert (found["same_images"], found["n_both"], found["both"]) == (False, None, [])
+    assert "data set" in [d["name"] for d in found["differences"]]

@@ -162,7 +162,7 @@ def test_who_judges_blind_sees_nothing_that_tells(site, team):
     refused = 0
     for path in hidden:
         filled = path.replace("{case_id}", case["id"]).replace("{index}", "0").replace("{name}", "mean")
-        filled = filled.replace("{number}", "0").replace("{query}", "0")
+        filled = filled.replace("{number}", "0").replace("{query}", "0").replace("{other_id}", "0" * 32)
         answer = ann.get(filled)
         if any(path.endswith(end) for end in shown):
             assert answer.status_code == 200, (path, answer.text)
@@ -170,6 +170,7 @@ def test_who_judges_blind_sees_nothing_that_tells(site, team):
             assert (answer.status_code, answer.json()["code"]) == (403, "blind"), path
             refused += 1
     assert refused >= 10
+    assert ann.get(f"/api/v1/cases/{'0' * 32}/beside/{case['id']}").json()["code"] == "blind", "not from the other side"
     assert ann.get(f"/api/v1/cases/{case['id']}").status_code == 200
     assert ann.get(f"/api/v1/cases/{case['id']}/verdicts").json() == [], "others' verdicts are not there"
     told = ann.get("/api/v1/audit", params={"case_id": case["id"]}).json()["items"]

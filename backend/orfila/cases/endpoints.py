@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, Response
 
 from orfila import pictures
-from orfila.cases import affected, evidence, findings, portraits, related, schemas, service
+from orfila.cases import affected, beside, evidence, findings, portraits, related, schemas, service
 from orfila.datasets import images
 from orfila.datasets.models import Dataset
 from orfila.errors import NotFound
@@ -82,6 +82,15 @@ def update_case(
 def list_related(case_id: str, session: SessionDep, subject: SubjectDep, store: StoreDep) -> list[schemas.RelatedCase]:
     """Other cases that flag some of the same training images, those that share the most first."""
     return related.related(session, store, service.find(session, subject, case_id))
+
+
+@router.get("/cases/{case_id}/beside/{other_id}")
+def get_beside(
+    case_id: str, other_id: str, session: SessionDep, subject: SubjectDep, store: StoreDep
+) -> schemas.CasesBeside:
+    """Two cases side by side: which images both flag, how their scores agree, what was asked differently."""
+    one, other = (service.find(session, subject, each) for each in (case_id, other_id))
+    return beside.beside(session, store, one, other)
 
 
 @router.get("/cases/{case_id}/scores")

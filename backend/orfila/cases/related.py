@@ -8,6 +8,7 @@ from sqlalchemy.orm import Session
 
 from orfila import columns
 from orfila.cases import findings, schemas
+from orfila.cases.beside import manifest_of
 from orfila.cases.models import Case
 from orfila.datasets.models import Dataset
 from orfila.storage import BlobStore
@@ -22,7 +23,7 @@ def related(session: Session, store: BlobStore, case: Case) -> list[schemas.Rela
     Raises Conflict while the case has no finding.
     """
     mine = columns.flagged_indices(store, findings.file_of(case, "scores.parquet"))
-    manifest = session.get_one(Dataset, case.dataset_id).files["manifest.parquet"]
+    manifest = manifest_of(session, case)
     query = (
         select(Case, Dataset.files)
         .join(Dataset, Dataset.id == Case.dataset_id)

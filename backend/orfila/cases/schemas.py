@@ -202,6 +202,34 @@ class RelatedCase(Response):
     overlap: float = Field(description="Of the images that one of them flags, the share that both do (Jaccard).")
 
 
+class Difference(Response):
+    """Something that was asked differently in two cases."""
+
+    name: str
+    first: str
+    second: str
+
+
+class CasesBeside(Response):
+    """Two cases side by side; numbers of images are null where the cases are of different images."""
+
+    same_images: bool
+    differences: list[Difference]
+    n_both: int | None = Field(None, description="Images that both cases flag.")
+    n_first: int | None = Field(None, description="Images that the first case alone flags.")
+    n_second: int | None = Field(None, description="Images that the second case alone flags.")
+    overlap: float | None = Field(
+        None, description="Of the images that one of them flags, the share that both do (Jaccard)."
+    )
+    n_suspects_of_both: int | None = Field(None, description="Images that are suspects in both cases.")
+    rank_correlation: float | None = Field(
+        None, description="Spearman's, of the collapse scores of the images that are suspects in both."
+    )
+    both: list[int] = Field(default_factory=list, description="`index`, the highest mean collapse score first.")
+    first: list[int] = Field(default_factory=list, description="Flagged by the first alone; at most a thousand.")
+    second: list[int] = Field(default_factory=list, description="Flagged by the second alone; at most a thousand.")
+
+
 class ScoreRow(Response):
     """One training image's scores."""
 

@@ -34,13 +34,15 @@ SHOWN = frozenset(
     }
 )
 """Routes of a case, by the name of their function."""
+_CASES = ("case_id", "other_id")
+"""Parameters of a path that name a case."""
 _OWNED = {"remedy_id": Remedy.id, "comparison_id": Comparison.id, "map_id": FingerprintMap.id}
 
 
 def require_sight(request: Request, database: DatabaseDep, subject: SubjectDep) -> None:
     """Refuse what would lead the eye of somebody who judges blind."""
     parameters = request.path_params
-    if not parameters.keys() & {"case_id", *_OWNED} or request.scope["route"].name in SHOWN:
+    if not parameters.keys() & {*_CASES, *_OWNED} or request.scope["route"].name in SHOWN:
         return
     if _is_hidden(database, subject, parameters):
         raise Forbidden(
@@ -50,8 +52,8 @@ def require_sight(request: Request, database: DatabaseDep, subject: SubjectDep) 
 
 def _is_hidden(database: Database, subject: SubjectDep, parameters: dict[str, str]) -> bool:
     with database.reading() as session:
-        case_id = parameters.get("case_id")
+        asked = [parameters[name] for name in _CASES if name in parameters]
         for name, column in _OWNED.items():
             if name in parameters:
-                case_id = session.scalar(select(column.class_.case_id).where(column == parameters[name]))
-        return case_id is not None and service.is_blind(session, subject, case_id)
+                asked += session.scalars(select(column.class_.case_id).where(column == parameters[name]))
+        return any(service.is_blind(session, subject, case_id) for case_id in asked)

@@ -108,6 +108,12 @@ const newCase = createRoute({
   component: lazyRouteComponent(() => import('@/features/cases/new-case'), 'NewCaseScreen'),
 })
 
+const beside = createRoute({
+  getParentRoute: () => app,
+  path: '/compare',
+  validateSearch: (raw) => compact({ a: text(raw, 'a'), b: text(raw, 'b') }),
+  component: lazyRouteComponent(() => import('@/features/cases/beside'), 'BesideScreen'),
+})
 const drills = createRoute({
   getParentRoute: () => app,
   path: '/p/$projectId/drills',
@@ -245,6 +251,7 @@ const tree = root.addChildren([
     sweeps,
     sweep,
     caseRoot.addChildren([caseOverview, evidence, compare, review, judge, repair, verify, activity, report]),
+    beside,
     jobs,
     job,
     members,

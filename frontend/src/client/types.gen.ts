@@ -734,6 +734,76 @@ export type CaseUpdate = {
 };
 
 /**
+ * CasesBeside
+ *
+ * Two cases side by side; numbers of images are null where the cases are of different images.
+ */
+export type CasesBeside = {
+    /**
+     * Same Images
+     */
+    same_images: boolean;
+    /**
+     * Differences
+     */
+    differences: Array<Difference>;
+    /**
+     * N Both
+     *
+     * Images that both cases flag.
+     */
+    n_both?: number | null;
+    /**
+     * N First
+     *
+     * Images that the first case alone flags.
+     */
+    n_first?: number | null;
+    /**
+     * N Second
+     *
+     * Images that the second case alone flags.
+     */
+    n_second?: number | null;
+    /**
+     * Overlap
+     *
+     * Of the images that one of them flags, the share that both do (Jaccard).
+     */
+    overlap?: number | null;
+    /**
+     * N Suspects Of Both
+     *
+     * Images that are suspects in both cases.
+     */
+    n_suspects_of_both?: number | null;
+    /**
+     * Rank Correlation
+     *
+     * Spearman's, of the collapse scores of the images that are suspects in both.
+     */
+    rank_correlation?: number | null;
+    /**
+     * Both
+     *
+     * `index`, the highest mean collapse score first.
+     */
+    both?: Array<number>;
+    /**
+     * First
+     *
+     * Flagged by the first alone; at most a thousand.
+     */
+    first?: Array<number>;
+    /**
+     * Second
+     *
+     * Flagged by the second alone; at most a thousand.
+     */
+    second?: Array<number>;
+};
+
+/**
  * ChainCheck
  *
  * Whether the chain is whole.
@@ -1558,6 +1628,26 @@ export type DetectorRow = {
      * Why it gave no answer; empty if it did.
      */
     error: string;
+};
+
+/**
+ * Difference
+ *
+ * Something that was asked differently in two cases.
+ */
+export type Difference = {
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * First
+     */
+    first: string;
+    /**
+     * Second
+     */
+    second: string;
 };
 
 /**
@@ -6986,6 +7076,38 @@ export type ListRelatedResponses = {
 };
 
 export type ListRelatedResponse = ListRelatedResponses[keyof ListRelatedResponses];
+
+export type GetBesideData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+        /**
+         * Other Id
+         */
+        other_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/beside/{other_id}';
+};
+
+export type GetBesideErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GetBesideResponses = {
+    /**
+     * Successful Response
+     */
+    200: CasesBeside;
+};
+
+export type GetBesideResponse = GetBesideResponses[keyof GetBesideResponses];
 
 export type ListScoresData = {
     body?: never;

@@ -7,6 +7,7 @@ import {
   currentSession,
   datasetColumns,
   getAgreement,
+  getBeside,
   getCase,
   getConfusion,
   getDataset,
@@ -241,6 +242,12 @@ export const q = {
     queryOptions({
       queryKey: ['case', id, 'related'],
       queryFn: () => body(listRelated({ path: { case_id: id } })),
+    }),
+  beside: (id: string, result: string | null, other: string, otherResult: string | null) =>
+    queryOptions({
+      queryKey: ['beside', id, result, other, otherResult],
+      queryFn: () => body(getBeside({ path: { case_id: id, other_id: other } })),
+      ...immutable,
     }),
   report: (id: string) =>
     queryOptions({

@@ -220,6 +220,15 @@ function Archive({ item }: { item: Case }) {
   return (
     <Group gap={12}>
       <Again item={item} />
+      {item.finding && (
+        <Button
+          size="xs"
+          variant="default"
+          renderRoot={(props) => <Link to="/compare" search={{ a: item.id }} {...props} />}
+        >
+          Compare with another case
+        </Button>
+      )}
       <Button size="xs" variant="default" loading={change.isPending} onClick={() => change.mutate()}>
         {archived ? 'Restore this case' : 'Archive this case'}
       </Button>

@@ -18,6 +18,7 @@ export function RelatedCases({ caseId }: { caseId: string }) {
             <th>State</th>
             <th style={{ textAlign: 'right' }}>Flagged</th>
             <th style={{ textAlign: 'right' }}>The same images</th>
+            <th />
           </tr>
         </thead>
         <tbody>
@@ -34,6 +35,11 @@ export function RelatedCases({ caseId }: { caseId: string }) {
               <td className="number">{count(other.n_flagged)}</td>
               <td className="number">
                 {count(other.n_shared)} ({percent(other.overlap, 0)} of both)
+              </td>
+              <td style={{ textAlign: 'right' }}>
+                <Link to="/compare" search={{ a: caseId, b: other.id }} aria-label={`Compare with ${other.name}`}>
+                  Compare
+                </Link>
               </td>
             </tr>
           ))}
