@@ -1,12 +1,18 @@
 """Products of many stored rows with a few vectors, block by block, so that the rows never stand in memory as float32.
 
 Rows are float16 (or float32) [n, D] on disk or in memory, and come as blocks; a block is made float32 in one buffer
-that stays in the processor's cache, and torch's threads share the work on it.
+that stays in the processor's cache.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+import os
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache
+from typing import TypeVar
 
 import numpy as np
 import torch
@@ -16,7 +22,8 @@ from torch import Tensor
 Rows = NDArray[np.float16] | NDArray[np.float32]
 Vectors = NDArray[np.float32]
 Block = tuple[slice, Rows]
-"""Where the rows stand among all n, and the rows: writable memory for torch's sake, valid until the next block."""
+"""Where the rows stand among all n, and the rows: writable memory for torch's sake."""
+Result = TypeVar("Result")
 
 _LANES = 8
 """A product has a multiple of so many columns: 56 take a sixth less time than 53."""
@@ -38,27 +45,63 @@ def multiply(blocks: Iterable[Block], n: int, vectors: Vectors) -> Vectors:
     columns = torch.zeros(width, vectors.shape[1])
     columns[:k] = torch.from_numpy(np.ascontiguousarray(vectors, dtype=np.float32))
     out = torch.empty(n, width)
-    for at, rows in _as_float32(blocks):
+
+    def products(at: slice, rows: Tensor) -> None:
         torch.mm(rows, columns.T, out=out[at])
+
+    for _ in _each(blocks, products):
+        pass
     return out[:, :k].numpy()
 
 
 def weighted_sum(blocks: Iterable[Block], weights: Vectors, dimension: int) -> NDArray[np.float64]:
-    """K sums of rows: weights [K, n] -> [K, D]. Each block is summed in float32, the blocks in float64."""
+    """K sums of rows: weights [K, n] -> [K, D]. Each block is summed in float32, the blocks in float64, in order."""
     total = torch.zeros(len(weights), dimension, dtype=torch.float64)
     w = torch.from_numpy(np.ascontiguousarray(weights, dtype=np.float32))
-    for at, rows in _as_float32(blocks):
-        total += w[:, at] @ rows
+    for part in _each(blocks, lambda at, rows: w[:, at] @ rows):
+        total += part
     return total.numpy()
 
 
-def _as_float32(blocks: Iterable[Block]) -> Iterator[tuple[slice, Tensor]]:
-    buffer: Tensor | None = None
-    for at, rows in blocks:
+def _each(blocks: Iterable[Block], work: Callable[[slice, Tensor], Result]) -> Iterator[Result]:
+    """What is made of every block as float32, in order.
+
+    With several processors each has a block of its own, for such small products are not worth sharing: on two, 45,000
+    rows of 6,016 numbers times 56 take .23 s so and .28 s with torch's threads on each block (.49 s on one).
+    """
+    held = threading.local()
+
+    def one(at: slice, rows: Rows) -> Result:
         stored = torch.from_numpy(rows)
         if stored.dtype == torch.float32:
-            yield at, stored
-            continue
-        if buffer is None or len(buffer) < len(stored):
-            buffer = torch.empty(stored.shape)
-        yield at, buffer[: len(stored)].copy_(stored)
+            return work(at, stored)
+        if getattr(held, "buffer", None) is None or len(held.buffer) < len(stored):
+            held.buffer = torch.empty(stored.shape)
+        return work(at, held.buffer[: len(stored)].copy_(stored))
+
+    n_threads = torch.get_num_threads()
+    if n_threads == 1:
+        for at, rows in blocks:
+            yield one(at, rows)
+        return
+    running: deque[Future[Result]] = deque()
+    pool = _threads(n_threads)
+    try:
+        for at, rows in blocks:
+            running.append(pool.submit(one, at, rows))
+            # Few at a time, so that a store's pages are given back about when they have been read.
+            if len(running) > n_threads:
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
+    finally:
+        torch.set_num_threads(n_threads)  # torch gives the number that was set last to all threads to come
+
+
+@cache
+def _threads(n: int) -> ThreadPoolExecutor:
+    """Threads that stay, for there are many short products in a case; torch does not split their work again."""
+    return ThreadPoolExecutor(n, "blocks", torch.set_num_threads, (1,))
+
+
+os.register_at_fork(after_in_child=_threads.cache_clear)

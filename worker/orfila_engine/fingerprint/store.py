@@ -72,7 +72,7 @@ class StoredRows:
         return self._files[0].rows.dtype
 
     def blocks(self, size: int = BLOCK) -> Iterator[Block]:
-        """All rows in order, as views of the files that are valid until the next block."""
+        """All rows in order, as views of the files; what was read of one is given back as the next one is asked for."""
         for start, file in zip(self._starts.tolist(), self._files, strict=False):
             for low in range(0, len(file.rows), size):
                 rows = file.rows[low : low + size]
