@@ -383,9 +383,7 @@ def _epoch(
                 loss_sum += loss.detach() * len(batch)
                 right += (logits.argmax(1) == labels).sum()
             seen += len(batch)
-            if step % 4 == 0:
-                share = (number + step / len(batches)) / recipe.epochs
-                progress(f"epoch {number + 1} of {recipe.epochs}", share)
+            progress(f"epoch {number + 1} of {recipe.epochs}", (number + step / len(batches)) / recipe.epochs)
     mean_loss = float(loss_sum) / seen
     if not math.isfinite(mean_loss):
         raise ValueError(

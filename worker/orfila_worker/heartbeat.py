@@ -11,6 +11,7 @@ import os
 import signal
 import threading
 import time
+from collections.abc import Callable
 
 import structlog
 
@@ -31,8 +32,11 @@ class Cancelled(Exception):
 class Heartbeat:
     """Use as a context manager around the work; call it as the engine's `progress(doing, share)`."""
 
-    def __init__(self, database: Database, settings: Settings, claim: Claim) -> None:
-        self._database, self._settings, self._claim = database, settings, claim
+    def __init__(
+        self, database: Database, settings: Settings, claim: Claim, pause: Callable[[], None] | None = None
+    ) -> None:
+        """pause: waits as long as this work should, called whenever it reports progress."""
+        self._database, self._settings, self._claim, self._pause = database, settings, claim, pause
         self._doing, self._share = "", 0.0
         self._cancel = threading.Event()
         self._lost = threading.Event()
@@ -51,6 +55,8 @@ class Heartbeat:
         """Note progress (0..1). Raises Cancelled or LostLease, which the engine lets through."""
         self._doing, self._share = doing, share
         self.check()
+        if self._pause is not None:
+            self._pause()
 
     def check(self) -> None:
         """Raise Cancelled or LostLease if that is so."""

@@ -6,6 +6,7 @@ import os
 import shutil
 import socket
 import traceback
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,7 @@ from orfila.settings import Settings
 from orfila.storage import BlobStore, get_store
 from orfila_engine.devices import select_device
 from orfila_worker.heartbeat import Cancelled, Heartbeat
+from orfila_worker.precedence import Precedence
 from orfila_worker.presence import Presence
 from orfila_worker.tasks import TASKS  # here: importing them after a claim would cost its lease
 from orfila_worker.warm import Warm
@@ -66,6 +68,7 @@ class Runner:
         self._database = Database(settings.resolved_database_url)
         self._store = get_store(settings)
         self._warm = Warm(self._store, self._device, settings.data_dir.resolve() / "work")
+        self._precedence = Precedence(settings.data_dir.resolve() / "work")
         self._name = f"{socket.gethostname()}:{os.getpid()}"
         ring_after_commits(self._database, Doorbell(settings))
 
@@ -77,13 +80,18 @@ class Runner:
         """Run shards of a queue until none is due."""
         while (claim := self._claim(queue)) is not None:
             with bound(job=claim.job_id, shard=claim.shard_id, attempt=claim.attempts):
-                self._run(claim)
+                if queue == "interactive":
+                    with self._precedence.take():
+                        self._run(claim)
+                else:
+                    # A GPU of its own is not in anybody's way.
+                    self._run(claim, self._precedence.give_way if self._device == "cpu" else None)
 
     def _claim(self, queue: str) -> Claim | None:
         with self._database.transaction() as session:
             return leases.claim(session, [queue], self._name, self._settings.lease_seconds)
 
-    def _run(self, claim: Claim) -> None:
+    def _run(self, claim: Claim, pause: Callable[[], None] | None = None) -> None:
         with self._database.reading() as session:
             job, shard = session.get_one(Job, claim.job_id), session.get_one(Shard, claim.shard_id)
             before = select(Shard).where(Shard.job_id == job.id, Shard.stage == shard.stage - 1).order_by(Shard.number)
@@ -92,7 +100,7 @@ class Runner:
         folder.mkdir(parents=True, exist_ok=True)
         _log.info("shard claimed", kind=job.kind, stage=shard.stage, number=shard.number)
         try:
-            with Heartbeat(self._database, self._settings, claim) as heartbeat:
+            with Heartbeat(self._database, self._settings, claim, pause) as heartbeat:
                 work = Work(
                     kind=job.kind,
                     job_id=job.id,

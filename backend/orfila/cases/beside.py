@@ -67,7 +67,7 @@ def _spearman(a: NDArray[np.float32], b: NDArray[np.float32]) -> float | None:
     ranks = [np.argsort(np.argsort(x, kind="stable"), kind="stable").astype(np.float64) for x in (a, b)]
     if any(np.ptp(x) == 0 for x in (a, b)):
         return None
-    return float(np.corrcoef(*ranks)[0, 1])
+    return float(np.corrcoef(ranks[0], ranks[1])[0, 1])
 
 
 def _differences(session: Session, one: Case, other: Case) -> list[schemas.Difference]:

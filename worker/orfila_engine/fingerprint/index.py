@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from orfila_engine.architectures import ModelCard, normalise
 from orfila_engine.blockwise import multiply
 from orfila_engine.fingerprint.digest import model_digest
-from orfila_engine.fingerprint.passes import default_batch_size
+from orfila_engine.fingerprint.passes import query_batches
 from orfila_engine.fingerprint.shards import (
     make_projector,
     open_stored,
@@ -32,6 +32,7 @@ from orfila_engine.fingerprint.whitening import Whitening
 from orfila_engine.gradients import GradientProjector, IndexedLayer, LeftOut, measurement
 from orfila_engine.progress import Progress, part, quiet
 from orfila_engine.suspects import HELD_BYTES, FingerprintSuspects
+from orfila_engine.threads import in_order
 
 
 class Fingerprints:
@@ -131,12 +132,15 @@ class FingerprintIndex:
         Raises ValueError when the index was built from another model, or a gradient is not finite.
         """
         projector = self._projector_of(model, card)
-        batch_size = batch_size or default_batch_size(projector.device, card.input_size[0] * card.input_size[1])
-        rows = []
-        for start in range(0, len(images), batch_size):
-            x = normalise(images[start : start + batch_size].to(projector.device), card)
-            rows.append(projector(x, labels[start : start + batch_size], measurement).float().cpu())
-        raw = torch.cat(rows)
+        size, side_by_side = query_batches(projector.device, card.input_size[0] * card.input_size[1], len(images))
+        size = batch_size or size
+
+        def rows(start: int) -> Tensor:
+            x = normalise(images[start : start + size].to(projector.device), card)
+            return projector(x, labels[start : start + size], measurement).float().cpu()
+
+        starts = range(0, len(images), size)
+        raw = torch.cat(list(in_order(rows, starts) if side_by_side else map(rows, starts)))
         if not bool(torch.isfinite(raw).all()):
             raise ValueError("the gradient at a queried image is not finite; the model overflows on it")
         return self.whitening.whiten(raw).numpy()

@@ -23,6 +23,7 @@ BATCH_SIZE_CUDA = 256
 _SMALL_PICTURE = 64 * 64
 """Pixels. Models of larger pictures give one layer work for several threads, and their activations fill the memory, so
 that few passes run side by side and take BATCH_SIZE at a time together."""
+_LEAST_BATCH = 8
 _MOST_WORKERS, _MOST_WORKERS_LARGE = 8, 2
 
 Fill = Callable[[GradientProjector, int, int], Tensor]
@@ -98,6 +99,14 @@ def default_batch_size(device: torch.device, area: int, n_workers: int = 1) -> i
     if device.type == "cuda":
         return BATCH_SIZE_CUDA
     return BATCH_SIZE if area <= _SMALL_PICTURE else BATCH_SIZE // n_workers
+
+
+def query_batches(device: torch.device, area: int, n: int) -> tuple[int, bool]:
+    """How many of n images a pass of a few questions takes, and whether passes run side by side."""
+    most = default_batch_size(device, area)
+    if device.type == "cuda" or area > _SMALL_PICTURE:
+        return most, False
+    return max(_LEAST_BATCH, min(most, -(-n // torch.get_num_threads()))), True
 
 
 def _n_workers(threads: int, area: int) -> int:

@@ -19,6 +19,8 @@ from torch import Tensor
 from orfila_engine.blockwise import BLOCK, Block, Rows
 
 _TOP_EXPONENT = 15
+_RELEASED_BYTES = 2**26
+"""Read of a mapped file before its pages are given back, which stops every thread for a moment."""
 _GATHERED = 1024
 """Rows copied from a mapped file before its pages are given back."""
 
@@ -73,11 +75,15 @@ class StoredRows:
 
     def blocks(self, size: int = BLOCK) -> Iterator[Block]:
         """All rows in order, as views of the files; what was read of one is given back as the next one is asked for."""
+        unreleased = 0
         for start, file in zip(self._starts.tolist(), self._files, strict=False):
             for low in range(0, len(file.rows), size):
                 rows = file.rows[low : low + size]
                 yield slice(start + low, start + low + len(rows)), rows
-                file.release()
+                unreleased += rows.nbytes
+                if unreleased >= _RELEASED_BYTES or low + size >= len(file.rows):
+                    file.release()
+                    unreleased = 0
 
     def __getitem__(self, indices: NDArray[np.int64]) -> Rows:
         """A copy of some rows [m, D], in the order asked for."""

@@ -8,6 +8,7 @@ is folded away.
 from __future__ import annotations
 
 import copy
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -123,7 +124,8 @@ class HookedModel:
             folded, scales = fold_batchnorm(model, pairs, example)
         self._model = folded.to(memory_format=torch.channels_last)
         self._anchor = torch.zeros((), device=self.device, dtype=self.dtype, requires_grad=True)
-        self._receive: Receive | None = None
+        # Of this thread: passes may run side by side.
+        self._now = threading.local()
         layers = [self._hook(described[name], scales.get(name)) for name in chosen]
         # A layer whose output never reaches the logits (an auxiliary head) would be zero for every image.
         reached: set[str] = set()
@@ -154,7 +156,7 @@ class HookedModel:
 
         Layers that the objective does not reach for these inputs are not received.
         """
-        self._receive = receive
+        self._now.receive = receive
         try:
             with torch.enable_grad(), without_fast_path():
                 with mixed_precision(self.device):
@@ -162,7 +164,7 @@ class HookedModel:
                 if logits.requires_grad:
                     torch.autograd.backward(objective(logits.to(self.dtype), labels.to(self.device)).sum())
         finally:
-            self._receive = None
+            self._now.receive = None
 
     def _hook(self, described: dict[str, Any], scale: Tensor | None) -> HookedLayer:
         layer = self._model.get_submodule(described["name"])
@@ -174,22 +176,23 @@ class HookedModel:
     def _on_forward(
         self, hooked: HookedLayer, _module: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any], output: Tensor
     ) -> Tensor | None:
-        if self._receive is None:
+        receive: Receive | None = getattr(self._now, "receive", None)
+        if receive is None:
             return None
         x: Tensor = args[0] if args else kwargs["input"]
         if not output.requires_grad:
             output = _NeedGradient.apply(output, self._anchor)
         # On the tensor, not on the module: it sees the gradient before any in-place operation that follows.
-        output.register_hook(partial(self._on_gradient, hooked, x.detach(), x._version))  # type: ignore[no-untyped-call]
+        output.register_hook(partial(self._on_gradient, receive, hooked, x.detach(), x._version))  # type: ignore[no-untyped-call]
         return output
 
-    def _on_gradient(self, hooked: HookedLayer, x: Tensor, version: int, b: Tensor) -> None:
+    @staticmethod
+    def _on_gradient(receive: Receive, hooked: HookedLayer, x: Tensor, version: int, b: Tensor) -> None:
         """x: the layer's input, `version` when the layer used it; b: the gradient at its output."""
-        assert self._receive is not None
         # No model that was trained by autograd changes a layer's input in place afterwards.
         assert x._version == version
         with torch.no_grad():
-            self._receive(hooked, x, b)
+            receive(hooked, x, b)
 
 
 def _describe(model: nn.Module, name: str, seen: Trace) -> dict[str, Any]:
