@@ -52,7 +52,7 @@ from orfila.datasets.schemas import CifarLabels, Dataset, DatasetCreate, ImageSi
 from orfila.drills.schemas import Drill, DrillCreate
 from orfila.identity.schemas import Scope, SignInLink, TokenCreate, TokenCreated, UserCreate
 from orfila.jobs.schemas import Job, JobDetail, LogLine, Worker
-from orfila.maps.schemas import FingerprintMap, MapColumns, MapCreate, MapMethod
+from orfila.maps.schemas import FingerprintMap, MapColumns, MapCreate, MapMethod, Nearest
 from orfila.models.schemas import ClassifierModel, ModelCard, ModelCreate, Prediction
 from orfila.projects.schemas import Member, MemberAdd, Project, ProjectCreate, Role
 from orfila.remedies.schemas import Method, Remedy, RemedyCreate, RemovalPreview, RemovalSet
@@ -388,6 +388,11 @@ class Client:
         from plotly.graph_objects import Figure  # seconds, which only those who want a figure shall wait
 
         return Figure(self.get(f"/api/v1/cases/{case_id}/figures/{name}"))
+
+    def nearest(self, case_id: str, index: int, limit: int = 12) -> Nearest:
+        """The suspects nearest to one; the map by main axes is asked for where it is not made yet."""
+        self.map(case_id)
+        return self._get(f"/cases/{case_id}/nearest/{index}?limit={limit}", Nearest)
 
     def related(self, case_id: str) -> list[RelatedCase]:
         """Other cases that flag some of the same training images."""

@@ -10,10 +10,12 @@ from orfila.jobs.contracts import MapResult, MapSpec
 from orfila.jobs.models import Job
 
 
-def map_result(site, points, explained=(0.4, 0.1)):
+def map_result(site, points, explained=(0.4, 0.1), coordinates=None):
     folder = site.folder / "map"
     folder.mkdir(exist_ok=True)
     np.save(folder / "points.npy", points.astype(np.float32))
+    if coordinates is not None:
+        np.save(folder / "coordinates.npy", coordinates.astype(np.float32))
     (folder / "map.json").write_text(json.dumps({"method": "pca", "explained": explained}))
     return MapResult(files=site.store.put_tree(folder))
 
@@ -32,7 +34,7 @@ def test_a_map_is_made_once_and_read_as_columns(site):
     assert spec.scores == site.files_of(case)["scores.parquet"]
     points = np.random.default_rng(0).normal(size=(N_TRAIN, 2)).astype(np.float32)
     points[5] = np.nan
-    site.finish(asked["job_id"], map_result(site, points))
+    site.finish(asked["job_id"], map_result(site, points, coordinates=np.zeros((40, 2))))
     [made] = site.get(path)
     assert made["state"] == "finished"
     assert site.post(path, {}, 202)["job_id"] == asked["job_id"], "it is there"
@@ -68,3 +70,25 @@ def test_a_case_that_is_not_scored_has_no_map(site):
     }
     case = site.post(f"/projects/{site.project}/cases", body)
     assert site.post(f"/cases/{case['id']}/maps", {}, 409)["code"] == "case_not_scored"
+
+
+def test_the_nearest_suspects_are_read_from_the_map(site):
+    case = site.case()  # the images 0 to 39 are its suspects
+    path = f"/cases/{case['id']}/nearest/7"
+    assert site.get(path, 409)["code"] == "map_not_finished"
+    points, coordinates = np.zeros((N_TRAIN, 2)), np.zeros((40, 3))
+    coordinates[:, 0] = np.arange(40) ** 2
+    old = site.post(f"/cases/{case['id']}/maps", {}, 202)
+    site.finish(old["job_id"], map_result(site, points))  # as version 0.8 made it
+    assert site.get(path, 409)["code"] == "map_not_finished"
+    again = site.post(f"/cases/{case['id']}/maps", {}, 202)
+    assert (again["id"], again["state"]) == (old["id"], "running"), "it is made once more, with what neighbours need"
+    site.finish(again["job_id"], map_result(site, points, coordinates=coordinates))
+    found = site.client.get(f"/api/v1{path}", params={"limit": 3}).json()
+    assert found == {
+        "is_suspect": True,
+        "items": [{"index": 6, "distance": 13.0}, {"index": 8, "distance": 15.0}, {"index": 5, "distance": 24.0}],
+    }
+    assert len(site.client.get(f"/api/v1{path}", params={"limit": 100}).json()["items"]) == 39
+    assert site.get(f"/cases/{case['id']}/nearest/100") == {"is_suspect": False, "items": []}
+    assert site.get(f"/cases/{case['id']}/nearest/{N_TRAIN}", 404)

@@ -5,7 +5,7 @@ import pytest
 
 from orfila_engine.drill import DrillResult
 from orfila_engine.fingerprint import FingerprintIndex
-from orfila_engine.layout import principal_layout, umap_layout
+from orfila_engine.layout import N_AXES, principal_layout, umap_layout
 from orfila_engine.questions import suspects_of
 
 
@@ -56,3 +56,23 @@ def test_few_suspects_make_no_picture(index: FingerprintIndex) -> None:
     for lay_out in (principal_layout, umap_layout):
         with pytest.raises(ValueError, match="9 suspects; a map needs at least 10"):
             lay_out(index, np.arange(9))
+
+
+def test_distances_along_the_main_axes_find_the_nearest_fingerprints(
+    drilled: DrillResult, index: FingerprintIndex, suspects: np.ndarray
+) -> None:
+    coordinates = principal_layout(index, suspects).coordinates
+    assert coordinates is not None
+    assert coordinates.shape == (len(suspects), N_AXES)
+    rows = unit_rows(index)[suspects]
+    exact, along = (
+        np.linalg.norm(x[:, None] - x[None], axis=2) + np.diag(np.full(len(x), np.inf)) for x in (rows, coordinates)
+    )
+    assert (along <= exact + 1e-3).all(), "a projection brings nothing further apart"
+    near = [
+        set(d.argsort(1)[i, :10]) & set(e.argsort(1)[i, :10]) for d, e in [(along, exact)] for i in range(len(rows))
+    ]
+    assert np.mean([len(both) / 10 for both in near]) > 0.6
+    poison = np.isin(suspects, drilled.planted.indices)
+    nearest = along.argsort(1)[:, :10]
+    assert poison[nearest[poison]].mean() > 0.9, "the neighbours of poison are poison"

@@ -15,6 +15,8 @@ from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.progress import Progress, quiet
 from orfila_engine.suspects import FingerprintSuspects, Vector
 
+N_AXES = 32
+"""Principal axes along which the distance of two suspects is told."""
 _OVERSAMPLED = 8
 """More directions than are wanted, so that the wanted ones are found well."""
 _ITERATIONS = 3
@@ -33,6 +35,8 @@ class Layout:
     """[n, 2]; nan for images that it does not show."""
     explained: tuple[float, float] | None
     """Share of the suspects' variance along each axis; None where the axes have no such meaning."""
+    coordinates: NDArray[np.float32] | None = None
+    """[S, K] of the suspects alone, along up to N_AXES principal axes: enough to find an image's nearest ones by."""
 
 
 @dataclass(frozen=True)
@@ -53,16 +57,18 @@ def principal_layout(index: FingerprintIndex, suspects: NDArray[np.int64], progr
     suspects: [S] `index`, ascending. The signs are chosen so that most of the suspects lie left of and below what
     stands out. Raises ValueError for fewer than ten suspects.
     """
-    axes = _principal_axes(index.suspects(_enough(suspects)), 2, progress)
+    held = index.suspects(_enough(suspects))
+    axes = _principal_axes(held, min(N_AXES, len(suspects) - 1), progress)
     progress("laying out all training images", 0.7)
-    products = index.influence(axes.vectors)
+    products = index.influence(axes.vectors[:2])
     norms = np.sqrt(np.maximum(index.self_influence, 1e-30))
-    points = products / norms[:, None] - axes.means
+    points = products / norms[:, None] - axes.means[:2]
     inside = points[suspects]
     skew = (inside**3).mean(0)
     points *= np.where(skew < 0, -1, 1)
-    x, y = (axes.variances / axes.total).tolist()
-    return Layout(points.astype(np.float32), (x, y))
+    x, y = (axes.variances[:2] / axes.total).tolist()
+    coordinates = held.products(axes.vectors) - axes.means
+    return Layout(points.astype(np.float32), (x, y), coordinates.astype(np.float32))
 
 
 def umap_layout(

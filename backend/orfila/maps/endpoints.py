@@ -1,7 +1,10 @@
 """HTTP of maps."""
 
-from fastapi import APIRouter
+from typing import Annotated
 
+from fastapi import APIRouter, Query
+
+from orfila.cases import service as cases
 from orfila.idempotency.service import once
 from orfila.maps import schemas, service
 from orfila.web.dependencies import IdempotencyKey, SessionDep, StoreDep, SubjectDep
@@ -28,6 +31,19 @@ def create_map(
         session, subject, idempotency_key, f"create_map/{case_id}", body, schemas.FingerprintMap,
         lambda: service.create(session, subject, case_id, body),
     )  # fmt: skip
+
+
+@router.get("/cases/{case_id}/nearest/{index}")
+def get_nearest(
+    case_id: str,
+    index: int,
+    session: SessionDep,
+    subject: SubjectDep,
+    store: StoreDep,
+    limit: Annotated[int, Query(ge=1, le=100)] = 12,
+) -> schemas.Nearest:
+    """The suspects whose fingerprints lie nearest to one's: what pulls the model the same way."""
+    return service.nearest(session, store, cases.find(session, subject, case_id), index, limit)
 
 
 @router.get("/maps/{map_id}")

@@ -43,3 +43,20 @@ class MapColumns(Response):
     explained: list[float] | None = Field(
         description="Of pca: the share of the suspects' variance along x and along y; null for other methods."
     )
+
+
+class Neighbour(Response):
+    """A suspect whose fingerprint lies near to another one's: it pulls the model the same way."""
+
+    index: int
+    distance: float = Field(
+        description="Of the unit fingerprints, along the main axes of the suspects (at most 32): 0 for the same "
+        "gradient, 1.41 for two that have nothing to do with each other."
+    )
+
+
+class Nearest(Response):
+    """The suspects nearest to a training image."""
+
+    is_suspect: bool = Field(description="Only suspects have neighbours; the list is empty for others.")
+    items: list[Neighbour] = Field(description="The nearest one first.")

@@ -13,7 +13,7 @@ from orfila.cases import service as cases
 from orfila.cases.models import Case
 from orfila.datasets.images import column
 from orfila.db import new_id
-from orfila.errors import Conflict
+from orfila.errors import Conflict, NotFound
 from orfila.identity.models import User
 from orfila.identity.subject import Subject
 from orfila.jobs import service as jobs
@@ -45,7 +45,7 @@ def create(session: Session, subject: Subject, case_id: str, body: schemas.MapCr
     scores = findings.file_of(case, "scores.parquet")
     query = select(FingerprintMap).where(FingerprintMap.case_id == case_id, FingerprintMap.method == body.method)
     row = session.scalar(query)
-    if row is not None and row.state in ("running", "finished"):
+    if row is not None and (row.state == "running" or (row.state == "finished" and not _is_old(row))):
         return described(session, row)
     if row is None:
         row = FingerprintMap(
@@ -78,6 +78,40 @@ def coordinates(store: BlobStore, row: FingerprintMap) -> schemas.MapColumns:
         shown=int(np.isfinite(points[:, 0]).sum()),
         explained=about["explained"],
     )
+
+
+def nearest(session: Session, store: BlobStore, case: Case, index: int, limit: int) -> schemas.Nearest:
+    """The suspects nearest to one. Raises Conflict before the map by main axes is made, NotFound for no training image.
+
+    The distance along the main axes leaves out what is noise in the fingerprints; nothing of the index is read.
+    """
+    scores = findings.scores(store, case)
+    if not 0 <= index < len(scores):
+        raise NotFound(f"The case has the training images 0 to {len(scores) - 1:,}.")
+    row = session.scalar(
+        select(FingerprintMap).where(FingerprintMap.case_id == case.id, FingerprintMap.method == "pca")
+    )
+    if row is None or row.state != "finished" or _is_old(row):
+        raise Conflict(
+            "Neighbours are read from the map by main axes; ask for it first (POST .../maps).", code="map_not_finished"
+        )
+    suspects = np.flatnonzero(scores.flags["suspect"])
+    if not scores.flags["suspect"][index]:
+        return schemas.Nearest(is_suspect=False, items=[])
+    coordinates = columns.array(store, row.files["coordinates.npy"])
+    own = int(np.searchsorted(suspects, index))
+    distances = np.linalg.norm(coordinates - coordinates[own], axis=1)
+    distances[own] = np.inf
+    order = np.argsort(distances, kind="stable")[: min(limit, len(suspects) - 1)]
+    return schemas.Nearest(
+        is_suspect=True,
+        items=[schemas.Neighbour(index=int(suspects[k]), distance=float(distances[k])) for k in order],
+    )
+
+
+def _is_old(row: FingerprintMap) -> bool:
+    """Whether a map by main axes was made before neighbours were kept with it."""
+    return row.method == "pca" and "coordinates.npy" not in row.files
 
 
 def described(session: Session, row: FingerprintMap) -> schemas.FingerprintMap:

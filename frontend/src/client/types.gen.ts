@@ -2734,6 +2734,44 @@ export type ModelCreate = {
 };
 
 /**
+ * Nearest
+ *
+ * The suspects nearest to a training image.
+ */
+export type Nearest = {
+    /**
+     * Is Suspect
+     *
+     * Only suspects have neighbours; the list is empty for others.
+     */
+    is_suspect: boolean;
+    /**
+     * Items
+     *
+     * The nearest one first.
+     */
+    items: Array<Neighbour>;
+};
+
+/**
+ * Neighbour
+ *
+ * A suspect whose fingerprint lies near to another one's: it pulls the model the same way.
+ */
+export type Neighbour = {
+    /**
+     * Index
+     */
+    index: number;
+    /**
+     * Distance
+     *
+     * Of the unit fingerprints, along the main axes of the suspects (at most 32): 0 for the same gradient, 1.41 for two that have nothing to do with each other.
+     */
+    distance: number;
+};
+
+/**
  * NextImages
  *
  * What to judge next, the most informative first.
@@ -8601,6 +8639,43 @@ export type CreateMapResponses = {
 };
 
 export type CreateMapResponse = CreateMapResponses[keyof CreateMapResponses];
+
+export type GetNearestData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+        /**
+         * Index
+         */
+        index: number;
+    };
+    query?: {
+        /**
+         * Limit
+         */
+        limit?: number;
+    };
+    url: '/api/v1/cases/{case_id}/nearest/{index}';
+};
+
+export type GetNearestErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GetNearestResponses = {
+    /**
+     * Successful Response
+     */
+    200: Nearest;
+};
+
+export type GetNearestResponse = GetNearestResponses[keyof GetNearestResponses];
 
 export type GetMapData = {
     body?: never;

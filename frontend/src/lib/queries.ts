@@ -20,6 +20,7 @@ import {
   getJobLog,
   getMapColumns,
   getModel,
+  getNearest,
   getNextImages,
   getQueue,
   getRemedy,
@@ -263,6 +264,11 @@ export const q = {
     queryOptions({
       queryKey: ['case', id, 'maps'],
       queryFn: () => body(listMaps({ path: { case_id: id } })),
+    }),
+  nearest: (id: string, index: number) =>
+    queryOptions({
+      queryKey: ['case', id, 'maps', 'nearest', index],
+      queryFn: () => body(getNearest({ path: { case_id: id, index } })),
     }),
   mapColumns: (id: string) =>
     queryOptions({

@@ -39,7 +39,7 @@ def retrained(
     """
     slope = weights * sigmoid(measurements)
     kept = np.where(removed, 0.0, weights)
-    # From the weights as they are. From those that group influence gives, which overshoot, it takes ten times the steps.
+    # From the weights as they are: those that group influence gives overshoot, and it takes ten times the steps.
     dual = np.zeros(len(weights))
     # K a / c, the change of every measurement, is carried along, so that a trial costs no product with K.
     moved = kernel @ dual / c

@@ -29,5 +29,7 @@ def draw_map(work: Work) -> MapResult:
     folder = work.folder / "map"
     folder.mkdir()
     np.save(folder / "points.npy", layout.points)
+    if layout.coordinates is not None:
+        np.save(folder / "coordinates.npy", layout.coordinates)
     (folder / "map.json").write_text(json.dumps({"method": spec.method, "explained": layout.explained}))
     return MapResult(files=work.store.put_tree(folder))

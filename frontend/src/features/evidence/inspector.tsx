@@ -10,6 +10,7 @@ import { address } from '@/lib/api'
 import { className, count } from '@/lib/format'
 import { type VerdictValue, verdictKey, verdictLabel } from '@/lib/verdicts'
 import { Difference } from './difference'
+import { Nearest } from './nearest'
 import { Why } from './why'
 
 const values: VerdictValue[] = ['poison', 'clean', 'unsure']
@@ -59,7 +60,9 @@ export const Inspector = memo(function Inspector({
   targets,
   blink,
   difference,
+  verdictOf,
   onJudge,
+  onOpen,
 }: {
   item: Case
   dataset: Dataset
@@ -68,7 +71,10 @@ export const Inspector = memo(function Inspector({
   targets: number
   blink: boolean
   difference: boolean
+  verdictOf: (index: number) => VerdictValue | null
   onJudge: (verdict: VerdictValue | null) => void
+  /** Shows another image here. */
+  onOpen: (index: number) => void
 }) {
   const affected = item.affected[0]
   if (index === null || !affected) {
@@ -108,17 +114,39 @@ export const Inspector = memo(function Inspector({
         Hold <kbd>V</kbd> to blink · <kbd>D</kbd> difference · <kbd>?</kbd> all keys
       </p>
       <VerdictButtons verdict={verdict} targets={targets} onJudge={onJudge} />
-      <Detail item={item} dataset={dataset} index={index} />
+      <Detail item={item} dataset={dataset} index={index} verdictOf={verdictOf} onOpen={onOpen} />
     </section>
   )
 })
 
 /** What the server knows and people said of the image. It follows when the focus rests: who judges by key looks at pictures. */
-function Detail({ item, dataset, index }: { item: Case; dataset: Dataset; index: number }) {
+function Detail({
+  item,
+  dataset,
+  index,
+  verdictOf,
+  onOpen,
+}: {
+  item: Case
+  dataset: Dataset
+  index: number
+  verdictOf: (index: number) => VerdictValue | null
+  onOpen: (index: number) => void
+}) {
   const [rested] = useDebouncedValue(index, REST_MS)
   return (
     <div style={{ marginTop: 16, opacity: rested === index ? 1 : 0.5 }}>
       <Why item={item} dataset={dataset} index={rested} />
+      {dataset.atlas && (
+        <Nearest
+          caseId={item.id}
+          datasetId={dataset.id}
+          atlas={dataset.atlas}
+          index={rested}
+          verdictOf={verdictOf}
+          onOpen={onOpen}
+        />
+      )}
       <div style={{ marginTop: 16 }}>
         <Comments key={rested} caseId={item.id} index={rested} />
       </div>

@@ -41,6 +41,7 @@ const FOLLOW_MS = 150
 /** So many images are loaded ahead of the inspector. */
 const AHEAD = 3
 
+const plainClick = { shiftKey: false, ctrlKey: false, metaKey: false }
 const noMap: ReadonlyMap<number, VerdictValue> = new Map()
 const noSet: ReadonlySet<number> = new Set()
 
@@ -138,6 +139,7 @@ function Workbench({
     },
     [setSelection],
   )
+  const open = useCallback((index: number) => pick(index, plainClick), [pick])
   const onLasso = useCallback(
     (indices: number[], how: HowSelected) => {
       const { selection: now } = latest.current
@@ -308,7 +310,9 @@ function Workbench({
           targets={targets(selection).length}
           blink={blink}
           difference={difference}
+          verdictOf={verdictOf}
           onJudge={judgeHere}
+          onOpen={open}
         />
       </div>
       <KeySheet opened={help} onClose={closeHelp} />
