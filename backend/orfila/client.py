@@ -17,6 +17,7 @@ The `add_`, `open_` and `repair` methods wait for their job; `wait` raises `JobF
 from __future__ import annotations
 
 import base64
+import io
 import time
 import uuid
 from collections.abc import Callable, Iterator
@@ -29,6 +30,7 @@ from urllib.parse import urlsplit
 import httpx
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from pydantic import BaseModel
 
 from orfila.audit.schemas import ChainCheck
@@ -264,6 +266,12 @@ class Client:
     def download_dataset(self, dataset_id: str, target: Path, contents: Contents = "originals") -> Path:
         """Save a version's images as a zip of class folders, without what was removed; see GET archive.zip."""
         return self.download(f"/api/v1/datasets/{dataset_id}/archive.zip?contents={contents}", target)
+
+    def pixels(self, dataset_id: str, index: int) -> NDArray[np.uint8]:
+        """The pixels of an image as a model sees them, [H, W, C]."""
+        answer = self._send("GET", f"/api/v1/datasets/{dataset_id}/images/{index}/pixels.png")
+        found = np.asarray(Image.open(io.BytesIO(answer.content)))
+        return found[:, :, None] if found.ndim == 2 else found
 
     def datasets(self, project_id: str) -> Iterator[Dataset]:
         """All data sets of a project, newest first."""

@@ -19,7 +19,7 @@ from torch import Tensor
 from orfila_engine.blockwise import BLOCK, Block, Rows
 
 _TOP_EXPONENT = 15
-_RELEASED_BYTES = 2**26
+_RELEASED_BYTES = 2**24
 """Read of a mapped file before its pages are given back, which stops every thread for a moment."""
 _GATHERED = 1024
 """Rows copied from a mapped file before its pages are given back."""

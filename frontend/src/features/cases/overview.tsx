@@ -10,10 +10,10 @@ import { EstimateValue, HowObtained } from '@/components/derived'
 import { JobProgress } from '@/components/job-progress'
 import { Facts, Stat } from '@/components/page'
 import { Pipeline } from '@/components/pipeline'
-import { Plot } from '@/components/plot'
 import { Portraits } from '@/components/portraits'
 import { Empty, Loaded, ProblemPanel } from '@/components/states'
 import { EvidenceChip } from '@/components/status'
+import { TransformHeat } from '@/components/transform-heat'
 import { Comments } from '@/features/talk/comments'
 import { address, body, toProblem } from '@/lib/api'
 import { count, duration, moment, percent, plural, pValue, score, share } from '@/lib/format'
@@ -125,13 +125,10 @@ function FindingPanel({ item, finding }: { item: Case; finding: Finding }) {
 }
 
 function Transforms({ item }: { item: Case }) {
-  const figure = useQuery(q.caseFigure(item.id, item.result_digest, 'transform_heatmap'))
   return (
     <section className="panel">
       <h2>Which transforms break the link</h2>
-      <Loaded query={figure}>
-        {(f) => <Plot data={f.data} layout={f.layout} height={300} label="Mean influence shift by transform" />}
-      </Loaded>
+      <TransformHeat caseId={item.id} result={item.result_digest} height={300} />
     </section>
   )
 }

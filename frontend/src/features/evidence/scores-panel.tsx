@@ -6,6 +6,7 @@ import { memo, useCallback } from 'react'
 import type { Atlas, Case, Dataset, Finding } from '@/client'
 import { Portraits } from '@/components/portraits'
 import { ScoreHistogram } from '@/components/score-histogram'
+import { TransformHeat } from '@/components/transform-heat'
 import type { CaseColumns } from '@/lib/columns'
 import { type Axis, countAbove, type Ranking, thresholdFor } from '@/lib/threshold'
 import type { VerdictValue } from '@/lib/verdicts'
@@ -18,6 +19,9 @@ const axes: { value: Axis; label: string }[] = [
   { value: 'posterior', label: 'Posterior' },
   { value: 'mark_score', label: 'Mark score' },
 ]
+
+type ViewName = NonNullable<View['view']>
+const viewName: Record<ViewName, string> = { histogram: 'Histogram', map: 'Map', transforms: 'Transforms' }
 
 export interface ScoresPanelProps {
   item: Case
@@ -39,6 +43,7 @@ export interface ScoresPanelProps {
   method: NonNullable<View['map']>
   colour: NonNullable<View['colour']>
   tool: MapTool
+  height: number
   set: SetView
   onTool: (tool: MapTool) => void
   onPreview: (count: number | null) => void
@@ -48,12 +53,13 @@ export interface ScoresPanelProps {
 
 export const ScoresPanel = memo(function ScoresPanel(props: ScoresPanelProps) {
   const { item, finding, dataset, atlas, columns, ranking, axis, threshold, moved, brush, set } = props
-  // Histogram and map stand side by side where there is room, and take turns elsewhere.
+  // Two views stand side by side where there is room, and take turns elsewhere.
   const isWide = useMediaQuery('(min-width: 1700px)') ?? false
-  const view = props.view ?? 'histogram'
-  const viewTabs = !isWide && (
-    <div className="tabs" role="tablist" aria-label="Histogram or map">
-      {(['histogram', 'map'] as const).map((name) => (
+  const names: ViewName[] = isWide ? ['map', 'transforms'] : ['histogram', 'map', 'transforms']
+  const view = names.includes(props.view ?? 'histogram') ? (props.view ?? 'histogram') : 'map'
+  const viewTabs = (
+    <div className="tabs" role="tablist" aria-label="View of the scores">
+      {names.map((name) => (
         <button
           key={name}
           type="button"
@@ -62,7 +68,7 @@ export const ScoresPanel = memo(function ScoresPanel(props: ScoresPanelProps) {
           aria-selected={view === name}
           onClick={() => set({ view: name })}
         >
-          {name === 'histogram' ? 'Histogram' : 'Map'}
+          {viewName[name]}
         </button>
       ))}
     </div>
@@ -75,7 +81,7 @@ export const ScoresPanel = memo(function ScoresPanel(props: ScoresPanelProps) {
       {(isWide || view === 'histogram') && (
         <div style={{ flex: 1, minWidth: 0 }}>
           <div style={{ display: 'flex', gap: 12, alignItems: 'center', marginBottom: 8, flexWrap: 'wrap' }}>
-            {viewTabs}
+            {!isWide && viewTabs}
             <Select
               aria-label="Score on the axis"
               size="xs"
@@ -115,10 +121,11 @@ export const ScoresPanel = memo(function ScoresPanel(props: ScoresPanelProps) {
             onPreview={props.onPreview}
             onThreshold={onThreshold}
             onBrush={onBrush}
+            height={props.height}
           />
         </div>
       )}
-      {(isWide || view === 'map') && (
+      {view === 'map' && (
         <div style={{ flex: 1, minWidth: 0 }}>
           <FingerprintMap
             caseId={item.id}
@@ -137,8 +144,20 @@ export const ScoresPanel = memo(function ScoresPanel(props: ScoresPanelProps) {
             onTool={props.onTool}
             onPick={props.onPick}
             onLasso={props.onLasso}
+            height={props.height}
             tabs={viewTabs}
           />
+        </div>
+      )}
+      {view === 'transforms' && (
+        <div style={{ flex: 1, minWidth: 0 }}>
+          <div style={{ display: 'flex', gap: 12, alignItems: 'center', marginBottom: 8, minHeight: 30 }}>
+            {viewTabs}
+            <span className="quiet" style={{ fontSize: 12 }}>
+              mean influence shift by transform: dark where it breaks the link
+            </span>
+          </div>
+          <TransformHeat caseId={item.id} result={item.result_digest} height={props.height} />
         </div>
       )}
       {(isWide || view === 'histogram') && (

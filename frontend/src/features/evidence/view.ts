@@ -21,7 +21,7 @@ export const readView = (raw: Record<string, unknown>) =>
     verdict: oneOf(['poison', 'clean', 'unsure', 'none'])(raw, 'verdict'),
     map: oneOf(['pca', 'umap'])(raw, 'map'),
     colour: oneOf(['score', 'label', 'verdict'])(raw, 'colour'),
-    view: oneOf(['histogram', 'map'])(raw, 'view'),
+    view: oneOf(['histogram', 'map', 'transforms'])(raw, 'view'),
     t: number(raw, 't'),
     from: number(raw, 'from'),
     to: number(raw, 'to'),

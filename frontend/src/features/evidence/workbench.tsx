@@ -8,9 +8,10 @@ import { Skeleton } from '@mantine/core'
 import { useThrottledValue } from '@mantine/hooks'
 import { useQuery } from '@tanstack/react-query'
 import { useParams, useSearch } from '@tanstack/react-router'
-import { useCallback, useEffect, useMemo, useRef, useState } from 'react'
+import { type CSSProperties, useCallback, useEffect, useMemo, useRef, useState } from 'react'
 import type { Atlas, Case, Dataset, Finding } from '@/client'
 import { Gallery } from '@/components/gallery'
+import { Splitter, useSize } from '@/components/splitter'
 import { Empty, Loaded } from '@/components/states'
 import { address } from '@/lib/api'
 import { naturalZoom } from '@/lib/atlas'
@@ -69,6 +70,8 @@ function Workbench({
   const [blink, setBlink] = useState(false)
   const [difference, setDifference] = useState(false)
   const [help, setHelp] = useState(false)
+  const scores = useSize('orfila-scores-height', { first: 232, least: 140, most: 560 })
+  const inspector = useSize('orfila-inspector-width', { first: 376, least: 300, most: 720 })
   const [mapTool, setMapTool] = useState<MapTool>('lasso')
 
   const tab = search.tab ?? 'flagged'
@@ -227,7 +230,7 @@ function Workbench({
   const judged = useMemo(() => order.reduce((n, index) => n + (verdicts.has(index) ? 1 : 0), 0), [order, verdicts])
   const shownName = { flagged: flaggedCount, all: columns.n, selected: selection.selected.size }
   return (
-    <div className="workbench">
+    <div className="workbench" style={{ '--inspector': `${inspector.size}px` } as CSSProperties}>
       <div className="workbench-left">
         <ScoresPanel
           item={item}
@@ -248,12 +251,14 @@ function Workbench({
           method={search.map ?? 'pca'}
           colour={search.colour ?? 'score'}
           tool={mapTool}
+          height={scores.size}
           set={set}
           onTool={setMapTool}
           onPreview={setPreview}
           onPick={pick}
           onLasso={onLasso}
         />
+        <Splitter name="Height of the scores" between="column" grows="before" of={scores} />
         <section
           className="panel panel-tight"
           style={{ display: 'flex', flexDirection: 'column', gap: 8, flex: 1, minHeight: 240 }}
@@ -301,6 +306,7 @@ function Workbench({
           )}
         </section>
       </div>
+      <Splitter name="Width of the inspector" between="row" grows="after" of={inspector} />
       <div className="workbench-right">
         <Inspector
           item={item}

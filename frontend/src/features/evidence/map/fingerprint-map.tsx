@@ -26,7 +26,6 @@ import { type ColourBy, drawingOrder, dress, scoreColour, scoreRange, VIRIDIS } 
 import { PointLayer } from './point-layer'
 import { type MapMethod, useMap } from './use-map'
 
-const HEIGHT = 232
 const REACH = 8
 const STEP = 1.5
 const BINS = 64
@@ -56,6 +55,7 @@ export interface MapProps {
   onTool: (tool: MapTool) => void
   onPick: (index: number, event: { shiftKey: boolean; ctrlKey: boolean; metaKey: boolean }) => void
   onLasso: (indices: number[], how: HowSelected) => void
+  height: number
   /** What stands first in the map's own row of controls. */
   tabs?: ReactNode
 }
@@ -114,9 +114,9 @@ export function FingerprintMap(props: MapProps) {
         </HowObtained>
       </div>
       {map.error ? (
-        <Message>{toProblem(map.error).detail}</Message>
+        <Message height={props.height}>{toProblem(map.error).detail}</Message>
       ) : map.failure ? (
-        <Message>
+        <Message height={props.height}>
           {map.failure}{' '}
           <button type="button" className="tab" onClick={map.again}>
             Try again
@@ -124,7 +124,7 @@ export function FingerprintMap(props: MapProps) {
         </Message>
       ) : !map.points ? (
         <div style={{ position: 'relative' }}>
-          <Skeleton height={HEIGHT} />
+          <Skeleton height={props.height} />
           <div className="map-state" role="status">
             {map.job
               ? `${map.job.phase || 'waiting for a worker'} · ${percent(map.job.progress, 0)}`
@@ -134,7 +134,7 @@ export function FingerprintMap(props: MapProps) {
       ) : canDraw ? (
         <Points key={method} {...props} x={map.points.x} y={map.points.y} />
       ) : (
-        <Density x={map.points.x} y={map.points.y} />
+        <Density x={map.points.x} y={map.points.y} height={props.height} />
       )}
       <Legend colour={colour} columns={columns} shown={map.points?.shown} />
     </div>
@@ -142,11 +142,12 @@ export function FingerprintMap(props: MapProps) {
 }
 
 function Points(props: MapProps & { x: Float32Array; y: Float32Array }) {
-  const { x, y, columns, colour, verdicts, selected, order, tool, datasetId, atlas, labelOf, onPick, onLasso } = props
+  const { x, y, columns, colour, verdicts, selected, order, tool, datasetId, atlas, labelOf, height, onPick, onLasso } =
+    props
   const dark = useComputedColorScheme('light') === 'dark'
   const canvas = useRef<HTMLCanvasElement>(null)
   const layer = useRef<PointLayer | null>(null)
-  const [size, setSize] = useState<Size>({ width: 0, height: HEIGHT })
+  const [size, setSize] = useState<Size>({ width: 0, height })
   const whole = useMemo(() => viewOfAll(x, y, size), [x, y, size])
   const [moved, setMoved] = useState<View | null>(null)
   const view = moved ?? whole
@@ -157,12 +158,12 @@ function Points(props: MapProps & { x: Float32Array; y: Float32Array }) {
   useLayoutEffect(() => {
     const node = canvas.current?.parentElement
     if (!node) return
-    const measure = () => setSize({ width: node.clientWidth, height: HEIGHT })
+    const measure = () => setSize({ width: node.clientWidth, height })
     measure()
     const observer = new ResizeObserver(measure)
     observer.observe(node)
     return () => observer.disconnect()
-  }, [])
+  }, [height])
   useEffect(() => {
     if (!canvas.current) return
     const made = new PointLayer(canvas.current, x, y, drawingOrder(columns))
@@ -264,7 +265,7 @@ function Points(props: MapProps & { x: Float32Array; y: Float32Array }) {
   const tip = hovered < 0 ? null : toScreen(view, size, x[hovered], y[hovered])
   const index = columns.index[hovered]
   return (
-    <div className="map-surface" style={{ height: HEIGHT }}>
+    <div className="map-surface" style={{ height }}>
       <canvas
         ref={canvas}
         role="img"
@@ -285,7 +286,7 @@ function Points(props: MapProps & { x: Float32Array; y: Float32Array }) {
           className="map-tip"
           style={{
             left: Math.min(tip[0] + 12, size.width - 150),
-            top: Math.max(0, Math.min(tip[1] - 32, HEIGHT - 84)),
+            top: Math.max(0, Math.min(tip[1] - 32, height - 84)),
           }}
         >
           <TilePicture datasetId={datasetId} atlas={atlas} index={index} zoom={naturalZoom(atlas.tile)} />
@@ -314,7 +315,7 @@ function Points(props: MapProps & { x: Float32Array; y: Float32Array }) {
 }
 
 /** Where the browser cannot draw points: how many lie where. */
-function Density({ x, y }: { x: Float32Array; y: Float32Array }) {
+function Density({ x, y, height }: { x: Float32Array; y: Float32Array; height: number }) {
   const found = useMemo(() => density(x, y, BINS), [x, y])
   const data = useMemo(
     () => [
@@ -332,7 +333,7 @@ function Density({ x, y }: { x: Float32Array; y: Float32Array }) {
     [found],
   )
   const layout = useMemo(() => ({ margin: { l: 36, r: 8, t: 8, b: 28 } }), [])
-  return <Plot data={data} layout={layout} height={HEIGHT} label="Density of the fingerprints on the map" />
+  return <Plot data={data} layout={layout} height={height} label="Density of the fingerprints on the map" />
 }
 
 function Legend({ colour, columns, shown }: { colour: ColourBy; columns: CaseColumns; shown: number | undefined }) {
@@ -363,9 +364,9 @@ function Legend({ colour, columns, shown }: { colour: ColourBy; columns: CaseCol
   )
 }
 
-function Message({ children }: { children: ReactNode }) {
+function Message({ height, children }: { height: number; children: ReactNode }) {
   return (
-    <div className="empty" style={{ height: HEIGHT }}>
+    <div className="empty" style={{ height }}>
       <p>{children}</p>
     </div>
   )
