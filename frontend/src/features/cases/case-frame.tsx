@@ -5,6 +5,7 @@ import { CopyMenu } from '@/components/copy'
 import { TitleRow } from '@/components/page'
 import { Loaded } from '@/components/states'
 import { StateChip } from '@/components/status'
+import { Tour } from '@/features/tour/tour'
 import { q } from '@/lib/queries'
 import { placeOfCase } from '@/lib/snippets'
 import { Presence } from './presence'
@@ -62,6 +63,7 @@ export function CaseFrame() {
               <CopyMenu path={placeOfCase(caseId, place, search)} />
               <NextAction caseId={caseId} state={item.state} hasFinding={item.finding !== null} />
             </TitleRow>
+            <Tour item={item} place={place} />
             <Outlet />
           </>
         )}
