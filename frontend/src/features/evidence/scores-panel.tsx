@@ -85,7 +85,7 @@ export const ScoresPanel = memo(function ScoresPanel(props: ScoresPanelProps) {
             <Select
               aria-label="Score on the axis"
               size="xs"
-              w={168}
+              w={132}
               data={finding.mark ? axes : axes.filter((a) => a.value !== 'mark_score')}
               value={axis}
               onChange={(value) => set({ axis: value as Axis, from: undefined, to: undefined })}
@@ -154,7 +154,7 @@ export const ScoresPanel = memo(function ScoresPanel(props: ScoresPanelProps) {
           <div style={{ display: 'flex', gap: 12, alignItems: 'center', marginBottom: 8, minHeight: 30 }}>
             {viewTabs}
             <span className="quiet" style={{ fontSize: 12 }}>
-              mean influence shift by transform: dark where it breaks the link
+              mean influence shift; orange: the transform breaks the link
             </span>
           </div>
           <TransformHeat caseId={item.id} result={item.result_digest} height={props.height} />

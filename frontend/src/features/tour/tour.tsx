@@ -39,8 +39,9 @@ export function Tour({ item, place }: { item: Case; place: string }) {
   const doneSteps = steps.map((step) => isDone(step.name, standing))
   const at = doneSteps.indexOf(false)
   const current = at < 0 ? null : steps[at]
+  const isShort = place === 'evidence' // the workbench needs the room
   return (
-    <aside className="panel panel-tight tour" aria-label="First steps">
+    <aside className="panel panel-tight tour" data-short={isShort || undefined} aria-label="First steps">
       <ol>
         {steps.map((step, k) => (
           <li
@@ -54,9 +55,12 @@ export function Tour({ item, place }: { item: Case; place: string }) {
         ))}
       </ol>
       <p>
-        {current
-          ? current.says
-          : 'Solved: the images that caused it are found, judged and removed, and the proof stands on the page of the repair.'}{' '}
+        <span>
+          {isShort && current && <strong>{current.title}: </strong>}
+          {current
+            ? current.says
+            : 'Solved: what caused it is found, judged and removed, and the proof stands on the page “Verify”.'}
+        </span>
         {current && current.place !== place && (
           <Link to={to[current.place]} params={{ caseId: item.id }}>
             Take me there
