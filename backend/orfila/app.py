@@ -36,6 +36,7 @@ import orfila.rounds.endpoints
 import orfila.sweeps.endpoints
 import orfila.talk.endpoints
 import orfila.uploads.endpoints
+import orfila.views.endpoints
 import orfila.webhooks.endpoints
 from orfila import __version__
 from orfila.db import Database
@@ -59,6 +60,7 @@ PROTECTED = (
     orfila.identity.endpoints.router,
     orfila.projects.endpoints.router,
     orfila.uploads.endpoints.router,
+    orfila.views.endpoints.router,
     orfila.datasets.endpoints.router,
     orfila.models.endpoints.router,
     orfila.cases.endpoints.router,

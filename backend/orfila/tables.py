@@ -26,6 +26,7 @@ PARTS = (
     "sweeps",
     "talk",
     "uploads",
+    "views",
     "webhooks",
 )
 

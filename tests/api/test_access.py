@@ -123,6 +123,7 @@ OWN = {
     ("POST", "/api/v1/notifications/read"),
     ("PATCH", "/api/v1/comments/{comment_id}"),
     ("DELETE", "/api/v1/comments/{comment_id}"),
+    ("DELETE", "/api/v1/views/{view_id}"),
 }
 """Unsafe routes that concern the caller alone, or what the caller has written."""
 READ_MORE = {
@@ -188,6 +189,7 @@ def changes(site):
         ("PATCH", "/api/v1/rounds/{round_id}"): ("write", {"state": "paused"}),
         ("POST", "/api/v1/cases/{case_id}/refit"): ("review", None),
         ("POST", "/api/v1/cases/{case_id}/comments"): ("review", {"text": "x"}),
+        ("POST", "/api/v1/projects/{project_id}/views"): ("read", {"name": "x", "view": {"tab": "all"}}),
         ("PUT", "/api/v1/cases/{case_id}/presence"): ("read", None),
         ("DELETE", "/api/v1/cases/{case_id}/presence"): ("read", None),
         ("POST", "/api/v1/cases/{case_id}/remedies"): ("write", {"method": "eu", "remove": {"kind": "flagged"}}),

@@ -4090,6 +4090,44 @@ export type RoundReviewer = {
 };
 
 /**
+ * SavedView
+ *
+ * A way to look at the evidence of any case of a project.
+ */
+export type SavedView = {
+    /**
+     * Id
+     */
+    id: string;
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * View
+     */
+    view: {
+        [key: string]: string | number | number;
+    };
+    /**
+     * Is Shared
+     */
+    is_shared: boolean;
+    /**
+     * Is Mine
+     */
+    is_mine: boolean;
+    /**
+     * Created By
+     */
+    created_by: string;
+    /**
+     * Created At
+     */
+    created_at: string;
+};
+
+/**
  * ScoreColumns
  *
  * Every training image's scores as columns, for filtering, sorting and thresholds in the browser.
@@ -5000,6 +5038,32 @@ export type Verification = {
      * Seconds
      */
     seconds: number;
+};
+
+/**
+ * ViewSave
+ *
+ * Keeps a view under a name; one's own view of that name is replaced.
+ */
+export type ViewSave = {
+    /**
+     * Name
+     */
+    name: string;
+    /**
+     * View
+     *
+     * Parameters of the address of a case's evidence, without those of one image.
+     */
+    view: {
+        [key: string]: string | number | number;
+    };
+    /**
+     * Is Shared
+     *
+     * Whether the other members of the project see it.
+     */
+    is_shared?: boolean;
 };
 
 /**
@@ -6147,6 +6211,92 @@ export type ConvertUploadResponses = {
 };
 
 export type ConvertUploadResponse = ConvertUploadResponses[keyof ConvertUploadResponses];
+
+export type ListViewsData = {
+    body?: never;
+    path: {
+        /**
+         * Project Id
+         */
+        project_id: string;
+    };
+    query?: never;
+    url: '/api/v1/projects/{project_id}/views';
+};
+
+export type ListViewsErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type ListViewsResponses = {
+    /**
+     * Response List Views
+     *
+     * Successful Response
+     */
+    200: Array<SavedView>;
+};
+
+export type ListViewsResponse = ListViewsResponses[keyof ListViewsResponses];
+
+export type SaveViewData = {
+    body: ViewSave;
+    path: {
+        /**
+         * Project Id
+         */
+        project_id: string;
+    };
+    query?: never;
+    url: '/api/v1/projects/{project_id}/views';
+};
+
+export type SaveViewErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type SaveViewResponses = {
+    /**
+     * Successful Response
+     */
+    200: SavedView;
+};
+
+export type SaveViewResponse = SaveViewResponses[keyof SaveViewResponses];
+
+export type DeleteViewData = {
+    body?: never;
+    path: {
+        /**
+         * View Id
+         */
+        view_id: string;
+    };
+    query?: never;
+    url: '/api/v1/views/{view_id}';
+};
+
+export type DeleteViewErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type DeleteViewResponses = {
+    /**
+     * Successful Response
+     */
+    204: void;
+};
+
+export type DeleteViewResponse = DeleteViewResponses[keyof DeleteViewResponses];
 
 export type ListDatasetsData = {
     body?: never;

@@ -61,6 +61,7 @@ import {
   listUploads,
   listUsers,
   listVerdicts,
+  listViews,
   listWebhooks,
   listWorkers,
   predictionColumns,
@@ -264,6 +265,11 @@ export const q = {
     queryOptions({
       queryKey: ['case', id, 'maps'],
       queryFn: () => body(listMaps({ path: { case_id: id } })),
+    }),
+  views: (projectId: string) =>
+    queryOptions({
+      queryKey: ['views', projectId],
+      queryFn: () => body(listViews({ path: { project_id: projectId } })),
     }),
   nearest: (id: string, index: number) =>
     queryOptions({

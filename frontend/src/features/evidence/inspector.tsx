@@ -115,11 +115,15 @@ export const Inspector = memo(function Inspector({
       </p>
       <VerdictButtons verdict={verdict} targets={targets} onJudge={onJudge} />
       <Detail item={item} dataset={dataset} index={index} verdictOf={verdictOf} onOpen={onOpen} />
+      <div style={{ marginTop: 16 }}>
+        {/* At once: a comment typed right after a verdict belongs to the image that is shown. */}
+        <Comments key={index} caseId={item.id} index={index} />
+      </div>
     </section>
   )
 })
 
-/** What the server knows and people said of the image. It follows when the focus rests: who judges by key looks at pictures. */
+/** What the server knows of the image. It follows when the focus rests: who judges by key looks at pictures. */
 function Detail({
   item,
   dataset,
@@ -147,9 +151,6 @@ function Detail({
           onOpen={onOpen}
         />
       )}
-      <div style={{ marginTop: 16 }}>
-        <Comments key={rested} caseId={item.id} index={rested} />
-      </div>
     </div>
   )
 }

@@ -28,6 +28,7 @@ import { KeySheet } from './key-sheet'
 import { LearnControl } from './learn-control'
 import type { HowSelected, MapTool } from './map/fingerprint-map'
 import { galleryOrder } from './order'
+import { SavedViews } from './saved-views'
 import { ScoresPanel } from './scores-panel'
 import { useLearning } from './use-learning'
 import { useVerdicts } from './use-verdicts'
@@ -278,6 +279,7 @@ function Workbench({
               set={set}
             />
             <LearnControl finding={finding} learning={learning} />
+            <SavedViews projectId={item.project_id} view={search} set={set} />
             <span className="quiet" style={{ marginLeft: 'auto', fontSize: 12 }} role="status">
               {count(order.length)} of {count(columns.n)} shown · {count(judged)} judged
             </span>

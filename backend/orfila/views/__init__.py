@@ -1,0 +1,1 @@
+"""Saved views: what the workbench shows, under a name."""
