@@ -204,6 +204,101 @@ def look_at_the_map(watched: Watched, n_flagged: int) -> None:
     page.get_by_role("tab", name="Histogram", exact=True).click()
 
 
+def arrange_the_workbench(watched: Watched) -> None:
+    """Panels move by key and stay as they were; a view is kept under a name, left, and opened again."""
+    page = watched.page
+    page.get_by_role("tab", name="Transforms", exact=True).click()
+    expect(page.get_by_role("img", name="Mean influence shift by transform")).to_be_visible(timeout=30_000)
+    splitter = page.get_by_role("separator", name="Width of the inspector")
+    before = int(str(splitter.get_attribute("aria-valuenow")))
+    splitter.focus()
+    page.keyboard.press("ArrowLeft")
+    expect(splitter).to_have_attribute("aria-valuenow", str(before + 16))
+    page.get_by_role("tab", name=re.compile("^All")).click()
+    page.get_by_role("button", name="Views", exact=True).click()
+    page.get_by_role("menuitem", name="Save this view").click()
+    page.get_by_role("textbox", name="Name").fill("everything by transform")
+    page.get_by_role("button", name="Save", exact=True).click()
+    page.get_by_role("tab", name="Histogram", exact=True).click()
+    page.get_by_role("tab", name=re.compile("^Flagged")).click()
+    page.reload()
+    expect(splitter).to_have_attribute("aria-valuenow", str(before + 16))
+    page.get_by_role("button", name="Views", exact=True).click()
+    page.get_by_role("menuitem", name="everything by transform", exact=True).click()
+    expect(page.get_by_role("tab", name="Transforms", exact=True)).to_have_attribute("aria-selected", "true")
+    expect(page.get_by_role("tab", name=re.compile("^All"))).to_have_attribute("aria-selected", "true")
+    check_accessible(watched, "transforms")
+    splitter.dblclick()
+    expect(splitter).to_have_attribute("aria-valuenow", str(before))
+    page.get_by_role("tab", name="Histogram", exact=True).click()
+    page.get_by_role("tab", name=re.compile("^Flagged")).click()
+
+
+def look_at_neighbours(page: Page) -> None:
+    """The nearest suspects of a flagged image are flagged too; a click shows one of them."""
+    origin, _, rest = page.url.partition("/c/")
+    scores = page.request.get(f"{origin}/api/v1/cases/{rest.partition('/')[0]}/scores?flagged=true&limit=200").json()
+    flagged = {row["index"] for row in scores["items"]}
+    page.get_by_role("gridcell").first.click()
+    near = page.get_by_role("region", name="Nearest suspects").get_by_role("button", name=re.compile("^Image"))
+    expect(near).to_have_count(12, timeout=30_000)
+    expect(page.get_by_role("region", name="Inspector").locator("[aria-busy=true]")).to_have_count(0)
+    names = [str(near.nth(k).get_attribute("aria-label")) for k in range(12)]
+    indices = [int(re.sub(r"Image (\d+),.*", r"\1", name)) for name in names]
+    assert len(set(indices) & flagged) >= 10, indices
+    near.first.click()
+    expect(page.get_by_role("img", name=f"Training image {indices[0]}", exact=True)).to_be_visible()
+
+
+def ask_again_and_compare(watched: Watched) -> None:
+    """A second question about the same image, with other transforms, flags the same images; both stand side by side."""
+    page = watched.page
+    page.get_by_role("link", name="Finding", exact=True).click()
+    page.get_by_role("link", name="Compare with another case").click()
+    expect(page.get_by_role("heading", level=1, name="Compare cases")).to_be_visible()
+    page.go_back()
+    first = page.url.partition("/c/")[2].partition("/")[0]
+    found = page.request.get(f"{page.url.partition('/c/')[0]}/api/v1/cases/{first}").json()
+    origin = page.url.partition("/c/")[0]
+    body = {"name": "again", "model_id": found["model_id"], "seed": 9, "n_queries": 20,
+            "affected": [{"test_index": found["affected"][0]["test_index"]}]}  # fmt: skip
+    made = page.request.post(f"{origin}/api/v1/projects/{found['project_id']}/cases", data=body).json()
+    page.goto(f"{origin}/c/{made['id']}")
+    expect(page.get_by_role("region", name="Finding")).to_be_visible(timeout=JOB_MS)
+    page.get_by_role("region", name="Related cases").get_by_role("link", name=re.compile("^Compare with")).click()
+    shared = page.get_by_role("region", name="What they share")
+    expect(shared).to_contain_text("transformed queries")
+    assert int(str(re.search(r"(\d+) %", shared.inner_text())[1])) >= 90
+    expect(page.get_by_role("img", name="Collapse scores of the first and second case")).to_be_visible(timeout=30_000)
+    check_accessible(watched, "two cases side by side")
+    page.goto(f"{origin}/c/{first}")
+
+
+def choose_another_key(page: Page) -> None:
+    """A taken key is refused with a reason; a free one does its work in the workbench; the first keys come back."""
+    back = page.url
+    page.goto(f"{back.partition('/c/')[0]}/settings/keys")
+    button = page.get_by_role("button", name=re.compile("^Key for: Unsure"))
+    button.click()
+    page.keyboard.press("c")
+    expect(page.get_by_role("status").filter(has_text="C is taken")).to_be_visible()
+    page.keyboard.press("x")
+    expect(button).to_have_text("X")
+    page.goto(back)
+    judged = page.get_by_role("status").filter(has_text="judged")
+    expect(judged).to_contain_text("2 judged", timeout=30_000)
+    page.get_by_role("gridcell").nth(8).click()
+    page.keyboard.press("u")
+    page.keyboard.press("x")
+    expect(judged).to_contain_text("3 judged")
+    expect(page.get_by_role("button", name=re.compile("^Unsure X"))).to_be_visible()
+    page.keyboard.press("Control+z")
+    expect(judged).to_contain_text("2 judged")
+    page.goto(f"{back.partition('/c/')[0]}/settings/keys")
+    page.get_by_role("button", name="Back to the first keys").click()
+    page.goto(back)
+
+
 def go_by_palette(page: Page) -> None:
     """Ctrl K finds the case by a part of its name, from anywhere."""
     name = page.get_by_role("heading", level=1).inner_text()
@@ -293,8 +388,10 @@ def test_a_person_walks_a_case_from_two_files_to_a_verified_repair(
     expect(page.get_by_role("region", name="Finding")).to_contain_text("The flagged images share a mark")
 
     check_accessible(watched, "case")
+    steps = page.get_by_role("complementary", name="First steps")
+    expect(steps.locator("[aria-current]")).to_contain_text("Look at the flagged images")
 
-    page.get_by_role("link", name="Evidence", exact=True).click()
+    steps.get_by_role("link", name="Take me there").click()
     expect(page.get_by_role("slider", name="Threshold")).to_be_visible(timeout=30_000)
     # The planted truth: what is flagged is the poison, nearly all of it and hardly anything else.
     assert abs(flagged_count(page) - len(sample.poison)) <= 2
@@ -306,6 +403,10 @@ def test_a_person_walks_a_case_from_two_files_to_a_verified_repair(
     move_threshold(page)
     check_accessible(watched, "evidence")
     look_at_the_map(watched, len(sample.poison))
+    look_at_neighbours(page)
+    arrange_the_workbench(watched)
+    choose_another_key(page)
+    ask_again_and_compare(watched)
 
     page.get_by_role("link", name="Review", exact=True).click()
     expect(page.get_by_text("flagged images judged")).to_contain_text(f"2 of {len(sample.poison)}")
@@ -322,6 +423,12 @@ def test_a_person_walks_a_case_from_two_files_to_a_verified_repair(
     assert after < 3, "the trigger may fool the repaired model on one of its 39 images at most"
     expect(page.get_by_role("img", name="Accuracy of each class before and after")).to_be_visible()
     check_accessible(watched, "verify")
+    expect(steps.locator("[aria-current]")).to_contain_text("Judge 3 images")
+    steps.get_by_role("button", name="Hide the first steps").click()
+    expect(steps).to_have_count(0)
+    page.reload()
+    expect(proof).to_be_visible(timeout=30_000)
+    expect(steps).to_have_count(0)
 
     page.get_by_role("link", name="Activity", exact=True).click()
     page.get_by_role("button", name="Verify chain").click()

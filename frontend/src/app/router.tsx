@@ -208,6 +208,11 @@ const job = createRoute({
   path: '/jobs/$jobId',
   component: lazyRouteComponent(() => import('@/features/jobs/job'), 'JobScreen'),
 })
+const keys = createRoute({
+  getParentRoute: () => app,
+  path: '/settings/keys',
+  component: lazyRouteComponent(() => import('@/features/settings/keys'), 'KeysScreen'),
+})
 const settings = createRoute({
   getParentRoute: () => app,
   path: '/settings/tokens',
@@ -257,6 +262,7 @@ const tree = root.addChildren([
     members,
     profile,
     settings,
+    keys,
     people,
     audit,
   ]),

@@ -1,4 +1,5 @@
 // Keys of the workbench as data: the key sheet shows this list, and the handler looks up the same one.
+import { type Bindings, type Command, commands, defaults, keyName } from './bindings'
 import type { VerdictValue } from './verdicts'
 
 export type KeyAction =
@@ -11,27 +12,22 @@ export type KeyAction =
   | { kind: 'zoom'; step: 1 | -1 }
   | { kind: 'map-tool'; tool: 'pan' | 'lasso' }
 
-export const keySheet: { keys: string[]; does: string }[] = [
-  { keys: ['←', '→', '↑', '↓'], does: 'Move through the gallery (Home, End, Page Up, Page Down too)' },
-  { keys: ['Shift', '+ arrows'], does: 'Extend the selection' },
-  { keys: ['Space'], does: 'Select or deselect the image' },
-  { keys: ['Ctrl', 'A'], does: 'Select all that the gallery shows' },
-  { keys: ['Esc'], does: 'Clear the selection' },
-  { keys: ['P'], does: 'Poison, then go to the next undecided (Shift stays)' },
-  { keys: ['C'], does: 'Clean, then go to the next undecided (Shift stays)' },
-  { keys: ['U'], does: 'Unsure, then go to the next undecided (Shift stays)' },
-  { keys: ['0'], does: 'Take the verdict back' },
-  { keys: ['N', 'B'], does: 'Next, previous undecided' },
-  { keys: ['Ctrl', 'Z'], does: 'Undo the last verdict, bulk too (Ctrl Shift Z: again)' },
-  { keys: ['L'], does: 'Learn from the verdicts: scores and gallery follow' },
-  { keys: ['M'], does: 'Comment on the image (Ctrl Enter sends)' },
-  { keys: ['V'], does: 'Hold: blink between candidate and affected image' },
-  { keys: ['D'], does: 'Difference between candidate and affected image' },
-  { keys: ['G', 'S'], does: 'On the map: drag moves it, drag draws a lasso' },
-  { keys: ['+', '−'], does: 'Larger or smaller tiles' },
-  { keys: ['Ctrl', 'K'], does: 'Go anywhere by name' },
-  { keys: ['?'], does: 'This sheet' },
-]
+export function keySheet(keys: Bindings): { keys: string[]; does: string }[] {
+  const own = (name: Command) => ({ keys: [keyName(keys[name])], does: commands[name].does })
+  return [
+    { keys: ['←', '→', '↑', '↓'], does: 'Move through the gallery (Home, End, Page Up, Page Down too)' },
+    { keys: ['Shift', '+ arrows'], does: 'Extend the selection' },
+    { keys: ['Space'], does: 'Select or deselect the image' },
+    { keys: ['Ctrl', 'A'], does: 'Select all that the gallery shows' },
+    { keys: ['Esc'], does: 'Clear the selection' },
+    ...(['poison', 'clean', 'unsure', 'take-back', 'next', 'previous'] as const).map(own),
+    { keys: ['Ctrl', 'Z'], does: 'Undo the last verdict, bulk too (Ctrl Shift Z: again)' },
+    ...(['learn', 'comment', 'blink', 'difference', 'pan', 'lasso'] as const).map(own),
+    { keys: ['+', '−'], does: 'Larger or smaller tiles' },
+    { keys: ['Ctrl', 'K'], does: 'Go anywhere by name' },
+    { keys: ['?'], does: 'This sheet' },
+  ]
+}
 
 interface KeyLike {
   key: string
@@ -44,9 +40,9 @@ interface KeyLike {
 
 const arrows = { ArrowLeft: 'left', ArrowRight: 'right', ArrowUp: 'up', ArrowDown: 'down' } as const
 const jumps = { Home: 'home', End: 'end', PageUp: 'page-up', PageDown: 'page-down' } as const
-const verdicts: Record<string, VerdictValue | null> = { p: 'poison', c: 'clean', u: 'unsure' }
+const verdicts: readonly VerdictValue[] = ['poison', 'clean', 'unsure']
 
-export function keyAction(event: KeyLike): KeyAction | null {
+export function keyAction(event: KeyLike, keys: Bindings = defaults): KeyAction | null {
   const { key, shiftKey: shift } = event
   if (event.altKey) return null
   const lower = key.toLowerCase()
@@ -57,30 +53,32 @@ export function keyAction(event: KeyLike): KeyAction | null {
   }
   if (key in arrows) return { kind: 'move', by: arrows[key as keyof typeof arrows], extend: shift }
   if (key in jumps) return { kind: 'move', by: jumps[key as keyof typeof jumps], extend: shift }
-  if (lower in verdicts) return { kind: 'verdict', verdict: verdicts[lower], advance: !shift }
-  // With Shift, most layouts turn 0 into another character; `code` still names the key.
-  if (key === '0' || event.code === 'Digit0') return { kind: 'verdict', verdict: null, advance: !shift }
+  // With Shift, most layouts turn a digit into another character; `code` still names the key.
+  const digit = /^Digit(\d)$/.exec(event.code ?? '')?.[1]
+  const isOf = (command: Command) => lower === keys[command] || digit === keys[command]
+  for (const verdict of verdicts) if (isOf(verdict)) return { kind: 'verdict', verdict, advance: !shift }
+  if (isOf('take-back')) return { kind: 'verdict', verdict: null, advance: !shift }
   switch (lower) {
-    case 'n':
+    case keys.next:
       return { kind: 'undecided', step: 1 }
-    case 'b':
+    case keys.previous:
       return { kind: 'undecided', step: -1 }
+    case keys.blink:
+      return { kind: 'blink' }
+    case keys.learn:
+      return { kind: 'learn' }
+    case keys.comment:
+      return { kind: 'comment' }
+    case keys.difference:
+      return { kind: 'difference' }
+    case keys.pan:
+      return { kind: 'map-tool', tool: 'pan' }
+    case keys.lasso:
+      return { kind: 'map-tool', tool: 'lasso' }
     case ' ':
       return { kind: 'select' }
     case 'escape':
       return { kind: 'clear' }
-    case 'v':
-      return { kind: 'blink' }
-    case 'l':
-      return { kind: 'learn' }
-    case 'm':
-      return { kind: 'comment' }
-    case 'd':
-      return { kind: 'difference' }
-    case 'g':
-      return { kind: 'map-tool', tool: 'pan' }
-    case 's':
-      return { kind: 'map-tool', tool: 'lasso' }
     case '+':
     case '=':
       return { kind: 'zoom', step: 1 }

@@ -2,7 +2,6 @@
 export type VerdictValue = 'poison' | 'clean' | 'unsure'
 
 export const verdictLabel: Record<VerdictValue, string> = { poison: 'Poison', clean: 'Clean', unsure: 'Unsure' }
-export const verdictKey: Record<VerdictValue, string> = { poison: 'P', clean: 'C', unsure: 'U' }
 
 export interface VerdictChange {
   index: number

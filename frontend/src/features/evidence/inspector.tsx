@@ -7,8 +7,9 @@ import { PixelImage } from '@/components/pixel-image'
 import { Empty } from '@/components/states'
 import { Comments } from '@/features/talk/comments'
 import { address } from '@/lib/api'
+import { keyName, useBindings } from '@/lib/bindings'
 import { className, count } from '@/lib/format'
-import { type VerdictValue, verdictKey, verdictLabel } from '@/lib/verdicts'
+import { type VerdictValue, verdictLabel } from '@/lib/verdicts'
 import { Difference } from './difference'
 import { Nearest } from './nearest'
 import { Why } from './why'
@@ -27,6 +28,7 @@ export function VerdictButtons({
   targets: number
   onJudge: (verdict: VerdictValue | null) => void
 }) {
+  const keys = useBindings((state) => state.keys)
   return (
     <div role="group" aria-label={`Verdict on ${targets === 1 ? 'this image' : `${targets} images`}`}>
       <div style={{ display: 'flex', gap: 8 }}>
@@ -36,10 +38,10 @@ export function VerdictButtons({
             type="button"
             className="verdict-button"
             aria-pressed={verdict === value}
-            aria-keyshortcuts={verdictKey[value]}
+            aria-keyshortcuts={keyName(keys[value])}
             onClick={() => onJudge(verdict === value ? null : value)}
           >
-            <Mark kind={value} /> {verdictLabel[value]} <kbd>{verdictKey[value]}</kbd>
+            <Mark kind={value} /> {verdictLabel[value]} <kbd>{keyName(keys[value])}</kbd>
           </button>
         ))}
       </div>
@@ -76,6 +78,7 @@ export const Inspector = memo(function Inspector({
   /** Shows another image here. */
   onOpen: (index: number) => void
 }) {
+  const keys = useBindings((state) => state.keys)
   const affected = item.affected[0]
   if (index === null || !affected) {
     return (
@@ -111,7 +114,8 @@ export const Inspector = memo(function Inspector({
         </figure>
       </div>
       <p className="quiet" style={{ fontSize: 12, margin: '4px 0 12px' }}>
-        Hold <kbd>V</kbd> to blink · <kbd>D</kbd> difference · <kbd>?</kbd> all keys
+        Hold <kbd>{keyName(keys.blink)}</kbd> to blink · <kbd>{keyName(keys.difference)}</kbd> difference · <kbd>?</kbd>{' '}
+        all keys
       </p>
       <VerdictButtons verdict={verdict} targets={targets} onJudge={onJudge} />
       <Detail item={item} dataset={dataset} index={index} verdictOf={verdictOf} onOpen={onOpen} />
@@ -139,7 +143,7 @@ function Detail({
 }) {
   const [rested] = useDebouncedValue(index, REST_MS)
   return (
-    <div style={{ marginTop: 16, opacity: rested === index ? 1 : 0.5 }}>
+    <div style={{ marginTop: 16, opacity: rested === index ? 1 : 0.5 }} aria-busy={rested !== index}>
       <Why item={item} dataset={dataset} index={rested} />
       {dataset.atlas && (
         <Nearest

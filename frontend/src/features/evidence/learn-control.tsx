@@ -3,6 +3,7 @@ import { Loader, Switch } from '@mantine/core'
 import { memo } from 'react'
 import type { Finding } from '@/client'
 import { HowObtained } from '@/components/derived'
+import { keyName, useBindings } from '@/lib/bindings'
 import { plural } from '@/lib/format'
 import { nLearned } from '@/lib/learning'
 import type { useLearning } from './use-learning'
@@ -16,6 +17,7 @@ export const LearnControl = memo(function LearnControl({
 }) {
   const { toLearn, learn, isLearning, auto, setAuto } = learning
   const learned = nLearned(finding)
+  const key = useBindings((state) => state.keys.learn)
   return (
     <div className="learn" role="group" aria-label="Learning from verdicts">
       {isLearning ? (
@@ -23,8 +25,8 @@ export const LearnControl = memo(function LearnControl({
           <Loader size={12} /> Learning…
         </span>
       ) : toLearn > 0 ? (
-        <button type="button" className="tab" aria-keyshortcuts="L" onClick={learn}>
-          Learn from {plural(toLearn, 'verdict')} <kbd>L</kbd>
+        <button type="button" className="tab" aria-keyshortcuts={keyName(key)} onClick={learn}>
+          Learn from {plural(toLearn, 'verdict')} <kbd>{keyName(key)}</kbd>
         </button>
       ) : (
         <span className="learn-state quiet">

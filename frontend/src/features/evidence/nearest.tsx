@@ -46,7 +46,7 @@ export const Nearest = memo(function Nearest({
   const found = query.data
   const problem = map.error ?? (isOld ? null : query.error)
   return (
-    <section aria-label="Nearest suspects" style={{ marginTop: 16 }}>
+    <section aria-label="Nearest suspects" aria-busy={query.isPlaceholderData} style={{ marginTop: 16 }}>
       <h2 className="inspector-title">
         Nearest suspects
         <HowObtained what="the nearest suspects">

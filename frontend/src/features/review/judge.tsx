@@ -10,6 +10,7 @@ import { Empty, Loaded, ProblemPanel } from '@/components/states'
 import { VerdictButtons } from '@/features/evidence/inspector'
 import { useVerdicts } from '@/features/evidence/use-verdicts'
 import { address, body } from '@/lib/api'
+import { keyName, useBindings } from '@/lib/bindings'
 import { className, count, plural } from '@/lib/format'
 import { isTyping, keyAction } from '@/lib/keys'
 import { q } from '@/lib/queries'
@@ -32,6 +33,7 @@ interface Judging {
 function Desk({ item, round, judging }: { item: Case; round: Round; judging: Judging }) {
   const { images, verdictOf, judge, undo, redo, note } = judging
   const queries = useQueryClient()
+  const keys = useBindings((state) => state.keys)
   const [place, setPlace] = useState(0)
   const asked = useRef(new Set<number>())
   const index = images[Math.min(place, images.length - 1)]
@@ -50,7 +52,7 @@ function Desk({ item, round, judging }: { item: Case; round: Round; judging: Jud
   useEffect(() => {
     const onKey = (event: KeyboardEvent) => {
       if (isTyping(event.target)) return
-      const action = keyAction(event)
+      const action = keyAction(event, useBindings.getState().keys)
       if (!action) return
       const go = (by: number) => setPlace((p) => Math.max(0, Math.min(p + by, images.length - 1)))
       if (action.kind === 'verdict') decide(action.verdict, action.advance)
@@ -112,7 +114,9 @@ function Desk({ item, round, judging }: { item: Case; round: Round; judging: Jud
           <VerdictButtons verdict={verdictOf(index)} targets={1} onJudge={(verdict) => decide(verdict)} />
         </div>
         <Text size="xs" c="dimmed" className="keys-only">
-          P poison, C clean, U unsure, 0 takes it back; N and B, or the arrows, go on and back
+          {keyName(keys.poison)} poison, {keyName(keys.clean)} clean, {keyName(keys.unsure)} unsure,{' '}
+          {keyName(keys['take-back'])} takes it back; {keyName(keys.next)} and {keyName(keys.previous)}, or the arrows,
+          go on and back
           {undo ? '; Ctrl Z undoes' : ''}.
         </Text>
         {round.blind && (

@@ -10,6 +10,9 @@ export function SettingsTabs() {
       <Link to="/settings/profile" className="tab">
         Profile
       </Link>
+      <Link to="/settings/keys" className="tab">
+        Keys
+      </Link>
       <Link to="/settings/tokens" className="tab">
         Tokens
       </Link>

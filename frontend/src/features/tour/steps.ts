@@ -24,13 +24,13 @@ export const steps: readonly Step[] = [
     name: 'images',
     place: 'evidence',
     title: 'Look at the flagged images',
-    says: 'Choose one of the gallery: it stands beside the affected image. Hold V to blink between the two.',
+    says: 'Choose one of the gallery: it stands beside the affected image. A key blinks between the two; ? shows all keys.',
   },
   {
     name: 'judge',
     place: 'evidence',
     title: `Judge ${TO_JUDGE} images`,
-    says: 'P is poison, C clean, U unsure; the next image comes by itself, and Ctrl Z takes a verdict back.',
+    says: 'The keys stand on the buttons; the next image comes by itself, and Ctrl Z takes a verdict back.',
   },
   {
     name: 'repair',

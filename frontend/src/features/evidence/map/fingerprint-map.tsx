@@ -18,6 +18,7 @@ import { Mark } from '@/components/marks'
 import { Plot } from '@/components/plot'
 import { toProblem } from '@/lib/api'
 import { naturalZoom } from '@/lib/atlas'
+import { keyName, useBindings } from '@/lib/bindings'
 import type { CaseColumns } from '@/lib/columns'
 import { count, percent, score } from '@/lib/format'
 import { density, Grid, inside, panBy, type Size, toPlane, toScreen, type View, viewOfAll, zoomAt } from '@/lib/plane'
@@ -64,6 +65,7 @@ export function FingerprintMap(props: MapProps) {
   const { method, colour, tool, columns, onMethod, onColour, onTool } = props
   const map = useMap(props.caseId, method)
   const canDraw = useMemo(hasWebGl, [])
+  const keys = useBindings((state) => state.keys)
   return (
     <div className="map">
       <div style={{ display: 'flex', gap: 8, alignItems: 'center', marginBottom: 8, flexWrap: 'wrap' }}>
@@ -99,10 +101,10 @@ export function FingerprintMap(props: MapProps) {
                 type="button"
                 className="tab"
                 aria-pressed={tool === name}
-                aria-keyshortcuts={name === 'pan' ? 'G' : 'S'}
+                aria-keyshortcuts={keyName(keys[name])}
                 onClick={() => onTool(name)}
               >
-                {name === 'pan' ? 'Move' : 'Lasso'} <kbd>{name === 'pan' ? 'G' : 'S'}</kbd>
+                {name === 'pan' ? 'Move' : 'Lasso'} <kbd>{keyName(keys[name])}</kbd>
               </button>
             ))}
           </div>
