@@ -250,6 +250,51 @@ def look_at_neighbours(page: Page) -> None:
     expect(page.get_by_role("img", name=f"Training image {indices[0]}", exact=True)).to_be_visible()
 
 
+def look_closely(page: Page) -> None:
+    """The difference to the affected image, then eight times as strong; both pictures enlarged at one place."""
+    inspector = page.get_by_role("region", name="Inspector")
+    page.get_by_role("gridcell").nth(2).click()
+    page.keyboard.press("d")
+    expect(inspector.get_by_role("img", name="Difference of the two images")).to_be_visible()
+    page.keyboard.press("d")
+    expect(inspector).to_contain_text("difference × 8")
+    page.keyboard.press("d")
+    expect(inspector.get_by_role("img", name="Difference of the two images")).to_have_count(0)
+    page.keyboard.press("z")
+    boxes = inspector.locator(".zoom-box > div")
+    for k in range(2):
+        expect(boxes.nth(k)).to_have_attribute("style", re.compile("scale\\(2\\)"))
+    inspector.locator(".zoom-box").first.hover()
+    page.mouse.wheel(0, 2_000)
+    expect(boxes.first).to_have_attribute("style", re.compile("scale\\(1\\)"))
+
+
+def every_screen_in_both_themes(watched: Watched) -> None:
+    """axe finds nothing on any screen, light or dark."""
+    page = watched.page
+    origin, _, rest = page.url.partition("/c/")
+    case = page.request.get(f"{origin}/api/v1/cases/{rest.partition('/')[0]}").json()
+    project, places = f"/p/{case['project_id']}", ("", "/evidence", "/compare", "/review", "/repair", "/verify",
+                                                   "/activity", "/report")  # fmt: skip
+    screens = [
+        "/", "/jobs", "/compare", *(f"/settings/{name}" for name in ("profile", "keys", "tokens", "people", "audit")),
+        *(f"{project}/{name}" for name in ("datasets", "uploads", "models", "cases", "drills", "drills/new", "sweeps",
+                                           "members")),
+        f"{project}/cases/new?model={case['model_id']}", f"{project}/datasets/{case['dataset_id']}",
+        f"{project}/models/{case['model_id']}", f"/jobs/{case['job_id']}", *(f"/c/{case['id']}{p}" for p in places),
+    ]  # fmt: skip
+    for theme in ("light", "dark"):
+        page.evaluate(f"localStorage.setItem('mantine-color-scheme-value', '{theme}')")
+        for screen in screens:
+            page.goto(origin + screen)
+            expect(page.locator("html")).to_have_attribute("data-mantine-color-scheme", theme)
+            expect(page.get_by_role("heading", level=1)).to_be_visible(timeout=30_000)
+            page.wait_for_timeout(400)  # what is fetched is drawn
+            check_accessible(watched, f"{screen}, {theme}")
+    page.evaluate("localStorage.setItem('mantine-color-scheme-value', 'light')")
+    page.goto(f"{origin}/c/{case['id']}/verify")
+
+
 def ask_again_and_compare(watched: Watched) -> None:
     """A second question about the same image, with other transforms, flags the same images; both stand side by side."""
     page = watched.page
@@ -404,6 +449,7 @@ def test_a_person_walks_a_case_from_two_files_to_a_verified_repair(
     check_accessible(watched, "evidence")
     look_at_the_map(watched, len(sample.poison))
     look_at_neighbours(page)
+    look_closely(page)
     arrange_the_workbench(watched)
     choose_another_key(page)
     ask_again_and_compare(watched)
@@ -430,6 +476,7 @@ def test_a_person_walks_a_case_from_two_files_to_a_verified_repair(
     expect(proof).to_be_visible(timeout=30_000)
     expect(steps).to_have_count(0)
 
+    every_screen_in_both_themes(watched)
     page.get_by_role("link", name="Activity", exact=True).click()
     page.get_by_role("button", name="Verify chain").click()
     expect(page.get_by_text("Whole:")).to_be_visible()

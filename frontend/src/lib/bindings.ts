@@ -11,7 +11,8 @@ export const commands = {
   learn: { key: 'l', does: 'Learn from the verdicts: scores and gallery follow' },
   comment: { key: 'm', does: 'Comment on the image (Ctrl Enter sends)' },
   blink: { key: 'v', does: 'Hold: blink between candidate and affected image' },
-  difference: { key: 'd', does: 'Difference between candidate and affected image' },
+  difference: { key: 'd', does: 'Difference between candidate and affected image, then eight times as strong' },
+  glass: { key: 'z', does: 'Enlarge both images at the same place (the wheel does too)' },
   pan: { key: 'g', does: 'On the map: drag moves it' },
   lasso: { key: 's', does: 'On the map: drag draws a lasso' },
 } as const

@@ -7,7 +7,18 @@ export type KeyAction =
   | { kind: 'verdict'; verdict: VerdictValue | null; advance: boolean }
   | { kind: 'undecided'; step: 1 | -1 }
   | {
-      kind: 'select' | 'select-all' | 'clear' | 'undo' | 'redo' | 'difference' | 'help' | 'blink' | 'learn' | 'comment'
+      kind:
+        | 'select'
+        | 'select-all'
+        | 'clear'
+        | 'undo'
+        | 'redo'
+        | 'difference'
+        | 'help'
+        | 'blink'
+        | 'learn'
+        | 'comment'
+        | 'glass'
     }
   | { kind: 'zoom'; step: 1 | -1 }
   | { kind: 'map-tool'; tool: 'pan' | 'lasso' }
@@ -22,7 +33,7 @@ export function keySheet(keys: Bindings): { keys: string[]; does: string }[] {
     { keys: ['Esc'], does: 'Clear the selection' },
     ...(['poison', 'clean', 'unsure', 'take-back', 'next', 'previous'] as const).map(own),
     { keys: ['Ctrl', 'Z'], does: 'Undo the last verdict, bulk too (Ctrl Shift Z: again)' },
-    ...(['learn', 'comment', 'blink', 'difference', 'pan', 'lasso'] as const).map(own),
+    ...(['learn', 'comment', 'blink', 'difference', 'glass', 'pan', 'lasso'] as const).map(own),
     { keys: ['+', '−'], does: 'Larger or smaller tiles' },
     { keys: ['Ctrl', 'K'], does: 'Go anywhere by name' },
     { keys: ['?'], does: 'This sheet' },
@@ -71,6 +82,8 @@ export function keyAction(event: KeyLike, keys: Bindings = defaults): KeyAction 
       return { kind: 'comment' }
     case keys.difference:
       return { kind: 'difference' }
+    case keys.glass:
+      return { kind: 'glass' }
     case keys.pan:
       return { kind: 'map-tool', tool: 'pan' }
     case keys.lasso:

@@ -10,14 +10,14 @@ function load(src: string): Promise<HTMLImageElement> {
   })
 }
 
-/** (a - b) / 2 + 128 in each channel. */
-export function subtract(a: Uint8ClampedArray, b: Uint8ClampedArray): Uint8ClampedArray<ArrayBuffer> {
+/** gain (a - b) / 2 + 128 in each channel. */
+export function subtract(a: Uint8ClampedArray, b: Uint8ClampedArray, gain = 1): Uint8ClampedArray<ArrayBuffer> {
   const out = new Uint8ClampedArray(a.length)
-  for (let i = 0; i < a.length; i++) out[i] = i % 4 === 3 ? 255 : (a[i] - b[i]) / 2 + 128
+  for (let i = 0; i < a.length; i++) out[i] = i % 4 === 3 ? 255 : (gain * (a[i] - b[i])) / 2 + 128
   return out
 }
 
-export function Difference({ a, b, size }: { a: string; b: string; size: number }) {
+export function Difference({ a, b, size, gain = 1 }: { a: string; b: string; size: number; gain?: number }) {
   const canvas = useRef<HTMLCanvasElement>(null)
   const [edge, setEdge] = useState(size)
   useEffect(() => {
@@ -39,7 +39,9 @@ export function Difference({ a, b, size }: { a: string; b: string; size: number 
         }
         node.width = width
         node.height = height
-        node.getContext('2d')?.putImageData(new ImageData(subtract(pixels(first), pixels(second)), width, height), 0, 0)
+        node
+          .getContext('2d')
+          ?.putImageData(new ImageData(subtract(pixels(first), pixels(second), gain), width, height), 0, 0)
         const zoom = size / Math.max(width, height)
         setEdge(width * (zoom >= 1 ? Math.floor(zoom) : zoom))
       },
@@ -48,7 +50,7 @@ export function Difference({ a, b, size }: { a: string; b: string; size: number 
     return () => {
       alive = false
     }
-  }, [a, b, size])
+  }, [a, b, size, gain])
   return (
     <canvas
       ref={canvas}

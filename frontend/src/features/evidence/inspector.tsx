@@ -13,9 +13,12 @@ import { type VerdictValue, verdictLabel } from '@/lib/verdicts'
 import { Difference } from './difference'
 import { Nearest } from './nearest'
 import { Why } from './why'
+import { type Glass, ZoomBox } from './zoom-box'
 
 const values: VerdictValue[] = ['poison', 'clean', 'unsure']
 const SIZE = 160
+/** How strongly the difference is shown; 0: not at all. */
+export type Gain = 0 | 1 | 8
 /** The detail follows the focus when it has rested so long. */
 const REST_MS = 80
 
@@ -62,6 +65,8 @@ export const Inspector = memo(function Inspector({
   targets,
   blink,
   difference,
+  glass,
+  onGlass,
   verdictOf,
   onJudge,
   onOpen,
@@ -72,7 +77,9 @@ export const Inspector = memo(function Inspector({
   verdict: VerdictValue | null
   targets: number
   blink: boolean
-  difference: boolean
+  difference: Gain
+  glass: Glass
+  onGlass: (how: (glass: Glass) => Glass) => void
   verdictOf: (index: number) => VerdictValue | null
   onJudge: (verdict: VerdictValue | null) => void
   /** Shows another image here. */
@@ -93,29 +100,38 @@ export const Inspector = memo(function Inspector({
     <section className="panel panel-tight" aria-label="Inspector">
       <div style={{ display: 'flex', gap: 12, justifyContent: 'space-between' }}>
         <figure style={{ margin: 0 }}>
-          <PixelImage src={affectedSrc} alt={`Affected image ${affected.name}`} size={SIZE} />
+          <ZoomBox glass={glass} change={onGlass}>
+            <PixelImage src={affectedSrc} alt={`Affected image ${affected.name}`} size={SIZE} />
+          </ZoomBox>
           <figcaption style={{ fontSize: 12, marginTop: 4, display: 'flex', gap: 4, alignItems: 'center' }}>
             <Mark kind="affected" /> affected, seen as {className(dataset.classes, affected.predicted)}
           </figcaption>
         </figure>
         <figure style={{ margin: 0, minHeight: SIZE + 24 }}>
-          {difference ? (
-            <Difference a={candidateSrc} b={affectedSrc} size={SIZE} />
-          ) : (
-            <PixelImage
-              src={blink ? affectedSrc : candidateSrc}
-              alt={blink ? 'Affected image' : `Training image ${index}`}
-              size={SIZE}
-            />
-          )}
+          <ZoomBox glass={glass} change={onGlass}>
+            {difference ? (
+              <Difference a={candidateSrc} b={affectedSrc} size={SIZE} gain={difference} />
+            ) : (
+              <PixelImage
+                src={blink ? affectedSrc : candidateSrc}
+                alt={blink ? 'Affected image' : `Training image ${index}`}
+                size={SIZE}
+              />
+            )}
+          </ZoomBox>
           <figcaption style={{ fontSize: 12, marginTop: 4, display: 'flex', gap: 4, alignItems: 'center' }}>
-            <Mark kind={verdict ?? 'unjudged'} /> {difference ? 'difference' : blink ? 'affected' : `training ${index}`}
+            <Mark kind={verdict ?? 'unjudged'} />{' '}
+            {difference
+              ? `difference${difference > 1 ? ` × ${difference}` : ''}`
+              : blink
+                ? 'affected'
+                : `training ${index}`}
           </figcaption>
         </figure>
       </div>
       <p className="quiet" style={{ fontSize: 12, margin: '4px 0 12px' }}>
-        Hold <kbd>{keyName(keys.blink)}</kbd> to blink · <kbd>{keyName(keys.difference)}</kbd> difference · <kbd>?</kbd>{' '}
-        all keys
+        Hold <kbd>{keyName(keys.blink)}</kbd> to blink · <kbd>{keyName(keys.difference)}</kbd> difference ·{' '}
+        <kbd>{keyName(keys.glass)}</kbd> or wheel enlarges · <kbd>?</kbd> keys
       </p>
       <VerdictButtons verdict={verdict} targets={targets} onJudge={onJudge} />
       <Detail item={item} dataset={dataset} index={index} verdictOf={verdictOf} onOpen={onOpen} />

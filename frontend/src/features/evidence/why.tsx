@@ -20,6 +20,7 @@ const mono = (key: string, value: string): [string, ReactNode] => [
 
 export const Why = memo(function Why({ item, dataset, index }: { item: Case; dataset: Dataset; index: number }) {
   const query = useQuery({ ...q.evidence(item.id, index), placeholderData: (old) => old })
+  const twins = useQuery(q.image(dataset.id, index)).data?.twins ?? []
   return (
     <div style={{ opacity: query.isPlaceholderData ? 0.5 : 1 }}>
       <Loaded query={query} skeleton={<Skeleton height={320} />}>
@@ -51,6 +52,7 @@ export const Why = memo(function Why({ item, dataset, index }: { item: Case; dat
                   mono('Influence', score(row.influence)),
                   mono('Self-influence', score(row.self_influence)),
                   mono('File', row.name),
+                  ...(twins.length > 0 ? [mono('Same bytes', `also ${twins.join(', ')}`)] : []),
                 ]}
               />
             </div>

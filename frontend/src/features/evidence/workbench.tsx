@@ -23,7 +23,7 @@ import { nothing, select, selectAll, targets, useSelection } from '@/lib/selecti
 import { countAbove, rankSuspects, suspectRows } from '@/lib/threshold'
 import { nextUndecided, type VerdictValue } from '@/lib/verdicts'
 import { GalleryFilters, tabName } from './gallery-filters'
-import { Inspector } from './inspector'
+import { type Gain, Inspector } from './inspector'
 import { KeySheet } from './key-sheet'
 import { LearnControl } from './learn-control'
 import type { HowSelected, MapTool } from './map/fingerprint-map'
@@ -34,6 +34,7 @@ import { useLearning } from './use-learning'
 import { useVerdicts } from './use-verdicts'
 import { useWorkbenchKeys } from './use-workbench-keys'
 import { useSetView } from './view'
+import { nextScale, wholePicture } from './zoom-box'
 
 const FROM = '/app/c/$caseId/evidence'
 /** The address follows the focus when it has rested so long. */
@@ -69,7 +70,8 @@ function Workbench({
   const [gridColumns, setGridColumns] = useState(1)
   const [preview, setPreview] = useState<number | null>(null)
   const [blink, setBlink] = useState(false)
-  const [difference, setDifference] = useState(false)
+  const [difference, setDifference] = useState<Gain>(0)
+  const [glass, setGlass] = useState(wholePicture)
   const [help, setHelp] = useState(false)
   const scores = useSize('orfila-scores-height', { first: 232, least: 140, most: 560 })
   const inspector = useSize('orfila-inspector-width', { first: 376, least: 300, most: 720 })
@@ -214,7 +216,9 @@ function Workbench({
       case 'blink':
         return setBlink(true)
       case 'difference':
-        return setDifference((on) => !on)
+        return setDifference((gain) => (gain === 0 ? 1 : gain === 1 ? 8 : 0))
+      case 'glass':
+        return setGlass(nextScale)
       case 'map-tool':
         return setMapTool(action.tool)
       case 'zoom':
@@ -318,6 +322,8 @@ function Workbench({
           targets={targets(selection).length}
           blink={blink}
           difference={difference}
+          glass={glass}
+          onGlass={setGlass}
           verdictOf={verdictOf}
           onJudge={judgeHere}
           onOpen={open}
