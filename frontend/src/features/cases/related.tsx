@@ -1,4 +1,5 @@
 // Other cases in which the same training images are flagged: one poison often has several symptoms.
+import { VisuallyHidden } from '@mantine/core'
 import { useQuery } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
 import { StateChip } from '@/components/status'
@@ -18,7 +19,9 @@ export function RelatedCases({ caseId }: { caseId: string }) {
             <th>State</th>
             <th style={{ textAlign: 'right' }}>Flagged</th>
             <th style={{ textAlign: 'right' }}>The same images</th>
-            <th />
+            <th>
+              <VisuallyHidden>Beside this case</VisuallyHidden>
+            </th>
           </tr>
         </thead>
         <tbody>

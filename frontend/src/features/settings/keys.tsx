@@ -1,5 +1,5 @@
 // The keys of workbench and review, as this person likes them. This browser remembers them.
-import { Button, Group, Stack, Text } from '@mantine/core'
+import { Button, Group, Stack, Text, VisuallyHidden } from '@mantine/core'
 import { type KeyboardEvent, useState } from 'react'
 import { TitleRow } from '@/components/page'
 import { type Command, commandNames, commands, defaults, keyName, useBindings, whyNot } from '@/lib/bindings'
@@ -28,7 +28,7 @@ function Row({ name }: { name: Command }) {
         <Button
           size="compact-sm"
           variant="default"
-          aria-label={`Key for: ${commands[name].does}`}
+          aria-label={`${isAsking ? 'Press a key…' : keyName(keys[name])} for: ${commands[name].does}`}
           onClick={() => setAsking(true)}
           onBlur={() => {
             setAsking(false)
@@ -64,7 +64,9 @@ export function KeysScreen() {
               <tr>
                 <th>What it does</th>
                 <th>Key</th>
-                <th />
+                <th>
+                  <VisuallyHidden>What is wrong with it</VisuallyHidden>
+                </th>
               </tr>
             </thead>
             <tbody>
