@@ -55,7 +55,7 @@ def run(packed: Path, work: Path) -> dict[str, Any]:
     shutil.rmtree(work, ignore_errors=True)
     work.mkdir(parents=True)
     try:
-        archives = {N_REAL: repeated(PackedDataset.open(packed), work), N_SYNTHETIC: _synthetic(work)}
+        archives = {N_REAL: repeated(PackedDataset.open(packed), work), N_SYNTHETIC: synthetic(work)}
         with (
             Product(work / "data") as product,
             Client.sign_in(product.link) as client,
@@ -120,7 +120,7 @@ def repeated(packed: PackedDataset, work: Path) -> Path:
     return _save(work / "real.npz", images, labels, packed.classes)
 
 
-def _synthetic(work: Path) -> Path:
+def synthetic(work: Path) -> Path:
     """Random pictures, tinted by their class."""
     rng = np.random.default_rng(0)
     labels = rng.integers(10, size=N_SYNTHETIC)

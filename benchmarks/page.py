@@ -9,6 +9,7 @@ from benchmarks import (
     browser,
     cluster,
     intake,
+    million,
     page_alarms,
     page_detection,
     page_repair,
@@ -27,7 +28,7 @@ _HEAD = """# Benchmarks
 Written by `make bench` from the results in bench-data/; not edited by hand. A target that is missed is printed as
 missed.
 """
-_ALONE = ("speed", "scale", "phases", "intake", "browser", "workbench", "cluster")
+_ALONE = ("speed", "scale", "phases", "intake", "browser", "workbench", "million", "cluster")
 """Kinds of pieces that nothing runs beside."""
 _OF_A_RUN = ("threads", "command")
 """What differs between the pieces of one benchmark."""
@@ -60,6 +61,7 @@ def write(stored: dict[str, dict[str, Any]], plan: Plan, data: str, missing: Seq
         intake.page(results["intake"]) if "intake" in results else "",
         browser.page(results["browser"]) if "browser" in results else "",
         workbench.page(results["workbench"]) if "workbench" in results else "",
+        million.page(results["million"]) if "million" in results else "",
         cluster.page(results["cluster"]) if "cluster" in results else "",
         _machines(stored, missing),
     ]

@@ -28,6 +28,7 @@ from benchmarks import (
     engines,
     intake,
     machine,
+    million,
     phases,
     repair,
     review,
@@ -131,6 +132,7 @@ def pieces(plan: Plan, place: Place, *, with_speed: bool) -> list[Piece]:
         sizes = {"data": data, "images": [browser.N_REAL, browser.N_SYNTHETIC]}
         found.append(Piece("browser", ALONE, sizes, _browser, (place,)))
         found.append(Piece("workbench", ALONE, {"data": data, "images": browser.N_REAL}, _workbench, (place,)))
+        found.append(Piece("million", ALONE, {"images": browser.N_SYNTHETIC}, _million, (place,)))
         found.append(Piece("cluster", ALONE, {"data": data, "images": browser.N_REAL}, _cluster, (place,)))
         found.append(Piece("phases", ALONE, told, _phases, (place, first)))
         for speed_of in SPEEDS:
@@ -322,6 +324,10 @@ def _cluster(place: Place) -> dict[str, Any]:
 
 def _workbench(place: Place) -> dict[str, Any]:
     return workbench.run(place.packed, place.out / "work" / "workbench")
+
+
+def _million(place: Place) -> dict[str, Any]:
+    return million.run(place.out / "work" / "million")
 
 
 def _browser(place: Place) -> dict[str, Any]:

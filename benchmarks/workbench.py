@@ -20,6 +20,7 @@ from playwright.sync_api import Page, sync_playwright
 
 from benchmarks.browser import repeated
 from benchmarks.chromium import FLAGS
+from benchmarks.gestures import DESK, DRAG, JUDGE, LASSO, OPENED
 from benchmarks.product import Product
 from benchmarks.tables import table, verdict
 from orfila.client import Client
@@ -35,83 +36,6 @@ N_FRAMES = 60
 PACE_MS = 125
 """Between two keys of a person: eight images a second are faster than anybody looks at pictures."""
 VERDICT_MS, BULK_MS, FRAME_MS, PAINT_MS = 50.0, 1_000.0, 1000 / 60, 1_000.0
-_JUDGE = """async ([n, pace]) => {
-  const grid = document.querySelector('[role=grid]')
-  const times = []
-  for (let k = 0; k < n; k++) {
-    const id = grid.getAttribute('aria-activedescendant')
-    const before = document.getElementById(id)
-    const picture = before.querySelector('.tile-picture')
-    if (!picture.style.backgroundImage) throw new Error('a tile has no picture')
-    const began = performance.now()
-    window.dispatchEvent(new KeyboardEvent('keydown', { key: k % 3 ? 'p' : 'c', bubbles: true }))
-    while (!document.getElementById(id)?.dataset.verdict || grid.getAttribute('aria-activedescendant') === id) {
-      await new Promise(requestAnimationFrame)
-      if (performance.now() - began > 10000) throw new Error('no verdict after ten seconds')
-    }
-    times.push(performance.now() - began)
-    if (pace) await new Promise(resolve => setTimeout(resolve, began + pace - performance.now()))
-  }
-  return times
-}"""
-_DESK = """async ([n, pace]) => {
-  const region = document.querySelector('section[aria-label="Image to judge"]')
-  const shown = () => region.querySelector('img[alt^="Training image"]')
-  const times = []
-  for (let k = 0; k < n; k++) {
-    const before = shown().alt
-    const began = performance.now()
-    window.dispatchEvent(new KeyboardEvent('keydown', { key: k % 3 ? 'c' : 'p', bubbles: true }))
-    while (shown().alt === before || !shown().complete || !region.textContent.includes(`${k + 1} of `)) {
-      await new Promise(requestAnimationFrame)
-      if (performance.now() - began > 10000) throw new Error('no next image after ten seconds')
-    }
-    times.push(performance.now() - began)
-    if (pace) await new Promise(resolve => setTimeout(resolve, began + pace - performance.now()))
-  }
-  return times
-}"""
-_DRAG = """async ([selector, n, across]) => {
-  const node = document.querySelector(selector)
-  const box = node.getBoundingClientRect()
-  const at = (k) => ({ clientX: box.left + box.width / 2 + across * k, clientY: box.top + box.height / 2, buttons: 1,
-                       button: 0, pointerId: 1, bubbles: true, isPrimary: true })
-  node.setPointerCapture = () => {}
-  node.dispatchEvent(new PointerEvent('pointerdown', at(0)))
-  const frames = []
-  let last = await new Promise(requestAnimationFrame)
-  for (let k = 1; k <= n; k++) {
-    node.dispatchEvent(new PointerEvent('pointermove', at(k)))
-    const now = await new Promise(requestAnimationFrame)
-    frames.push(now - last)
-    last = now
-  }
-  node.dispatchEvent(new PointerEvent('pointerup', at(n)))
-  return frames
-}"""
-_LASSO = """async () => {
-  const node = document.querySelector('.map-surface canvas')
-  const box = node.getBoundingClientRect()
-  const at = (x, y) => ({ clientX: box.left + x * box.width, clientY: box.top + y * box.height, buttons: 1, button: 0,
-                          pointerId: 1, bubbles: true, isPrimary: true })
-  node.setPointerCapture = () => {}
-  node.dispatchEvent(new PointerEvent('pointerdown', at(.3, .1)))
-  for (const [x, y] of [[.9, .1], [.9, .9], [.3, .9]]) {
-    node.dispatchEvent(new PointerEvent('pointermove', at(x, y)))
-    await new Promise(requestAnimationFrame)
-  }
-  const began = performance.now()
-  node.dispatchEvent(new PointerEvent('pointerup', at(.3, .5)))
-  const tab = () => [...document.querySelectorAll('[role=tab]')].find(t => t.textContent.startsWith('Selected'))
-  while (tab().getAttribute('aria-selected') !== 'true') await new Promise(requestAnimationFrame)
-  await new Promise(requestAnimationFrame)
-  return [performance.now() - began, Number(tab().textContent.replace(/\\D/g, ''))]
-}"""
-_OPENED = """async () => {
-  while (!document.querySelector('.gallery .tile-picture')) await new Promise(requestAnimationFrame)
-  await new Promise(requestAnimationFrame)
-  return performance.now() - performance.getEntriesByType('navigation')[0].responseEnd
-}"""
 
 
 def run(packed: Path, work: Path) -> dict[str, Any]:
@@ -155,28 +79,28 @@ def _page(product: Product, case: str, desk: str) -> dict[str, Any]:
         opened = []
         for _ in range(3):
             page.goto(address, wait_until="domcontentloaded")
-            opened.append(page.evaluate(_OPENED))
+            opened.append(page.evaluate(OPENED))
         page.get_by_role("slider", name="Threshold").wait_for()
         page.get_by_role("img", name="Map of").wait_for()
         page.wait_for_timeout(1_000)
         page.get_by_role("gridcell").first.click()
         found = {
             "opened_ms": opened,
-            "verdict_ms": page.evaluate(_JUDGE, [N_VERDICTS, PACE_MS]),
-            "fast_verdict_ms": page.evaluate(_JUDGE, [N_VERDICTS, 0]),
-            "threshold_frames_ms": page.evaluate(_DRAG, [".threshold", N_FRAMES, 2]),
+            "verdict_ms": page.evaluate(JUDGE, [N_VERDICTS, PACE_MS]),
+            "fast_verdict_ms": page.evaluate(JUDGE, [N_VERDICTS, 0]),
+            "threshold_frames_ms": page.evaluate(DRAG, [".threshold", N_FRAMES, 2]),
         }
         page.wait_for_timeout(500)
         page.get_by_role("button", name="Move").click()
-        found["map_frames_ms"] = page.evaluate(_DRAG, [".map-surface canvas", N_FRAMES, 1])
+        found["map_frames_ms"] = page.evaluate(DRAG, [".map-surface canvas", N_FRAMES, 1])
         page.get_by_role("button", name="Lasso").click()
-        found["lasso_ms"], found["lasso_images"] = page.evaluate(_LASSO)
+        found["lasso_ms"], found["lasso_images"] = page.evaluate(LASSO)
         for name, pace in (("desk_ms", PACE_MS), ("fast_desk_ms", 0)):
             page.goto(f"{product.address}/c/{case}/rounds/{desk}", wait_until="domcontentloaded")
             page.get_by_role("img", name="Training image").wait_for()
             page.wait_for_timeout(1_000)
             asked = int(page.get_by_role("status").first.inner_text().split(" of ")[1].split()[0].replace(",", ""))
-            found[name] = page.evaluate(_DESK, [min(N_VERDICTS, asked - 1), pace])
+            found[name] = page.evaluate(DESK, [min(N_VERDICTS, asked - 1), pace])
         browser.close()
         return found
 
