@@ -51,21 +51,30 @@ export function readBindings(stored: string | null): Bindings {
 
 interface BindingStore {
   keys: Bindings
-  /** Raises nothing: what cannot be chosen is answered by `whyNot`. */
+  /** Does nothing where `whyNot` has a reason. */
   bind: (command: Command, key: string) => void
   reset: () => void
 }
 
+/** A browser that keeps nothing throws; the keys then hold until the page is closed. */
+function remember<T>(use: (storage: Storage) => T): T | null {
+  try {
+    return use(localStorage)
+  } catch {
+    return null
+  }
+}
+
 export const useBindings = create<BindingStore>()((set, get) => ({
-  keys: readBindings(localStorage.getItem(STORED)),
+  keys: readBindings(remember((storage) => storage.getItem(STORED))),
   bind: (command, key) => {
     if (whyNot(get().keys, command, key) !== null) return
     const keys = { ...get().keys, [command]: key }
-    localStorage.setItem(STORED, JSON.stringify(keys))
+    remember((storage) => storage.setItem(STORED, JSON.stringify(keys)))
     set({ keys })
   },
   reset: () => {
-    localStorage.removeItem(STORED)
+    remember((storage) => storage.removeItem(STORED))
     set({ keys: defaults })
   },
 }))

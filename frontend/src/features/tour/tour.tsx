@@ -4,6 +4,7 @@ import { useQuery } from '@tanstack/react-query'
 import { Link } from '@tanstack/react-router'
 import { useEffect } from 'react'
 import type { Case } from '@/client'
+import { toProblem } from '@/lib/api'
 import { q } from '@/lib/queries'
 import { isDone, type StepName, steps } from './steps'
 
@@ -27,14 +28,16 @@ export function Tour({ item, place }: { item: Case; place: string }) {
     getInitialValueInEffect: false,
   })
   const show = !isClosed && item.state !== 'archived'
-  const review = useQuery({ ...q.review(item.id), enabled: show && item.finding !== null, retry: false }).data
+  const reviewed = useQuery({ ...q.review(item.id), enabled: show && item.finding !== null, retry: false })
+  const review = reviewed.data
   const remedies = useQuery({ ...q.remedies(item.id), enabled: show }).data ?? []
   const here = steps.find((step) => step.place === place)?.name
   useEffect(() => {
     if (show && here && item.finding && !seen.includes(here)) setSeen([...seen, here])
   }, [show, here, item.finding, seen, setSeen])
 
-  if (!show) return null
+  // Who judges blind is led by the round, and sees no evidence yet.
+  if (!show || (reviewed.error && toProblem(reviewed.error).code === 'blind')) return null
   const standing = { item, review, remedies, seen }
   const doneSteps = steps.map((step) => isDone(step.name, standing))
   const at = doneSteps.indexOf(false)
