@@ -31,7 +31,7 @@ def upgrade() -> None:
             ["created_by"], ["users.id"], name="fk_saved_views_created_by_users", ondelete="CASCADE"
         ),
         sa.PrimaryKeyConstraint("id", name="pk_saved_views"),
-        sa.UniqueConstraint("project_id", "created_by", "name", name="uq_saved_views_project_id_created_by_name"),
+        sa.UniqueConstraint("project_id", "created_by", "name", name="uq_saved_views_project_id"),
     )
 
 
