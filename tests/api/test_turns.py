@@ -79,6 +79,32 @@ def test_a_turn_is_given_back_however_it_ends(database):
     assert numbers(database) == [2, 4]
 
 
+def test_who_comes_back_while_somebody_writes_does_not_wait_to_be_noted(site):
+    """The use of a token is noted by one request at a time; the others go on."""
+    tokens = [site.post("/tokens", {"name": str(k)})["secret"] for k in range(6)]
+    writing, times = threading.Event(), []
+
+    def write_long() -> None:
+        with site.database.transaction() as session:
+            session.execute(sa.text("UPDATE users SET name = name"))
+            writing.set()
+            time.sleep(2)
+
+    def read(secret: str) -> None:
+        began = time.monotonic()
+        answer = site.browser().get("/api/v1/projects", headers={"Authorization": f"Bearer {secret}"})
+        assert answer.status_code == 200
+        times.append(time.monotonic() - began)
+
+    with ThreadPoolExecutor(8) as pool:
+        long = pool.submit(write_long)
+        assert writing.wait(10)
+        for each in [pool.submit(read, secret) for secret in tokens]:
+            each.result(30)
+        long.result(30)
+    assert sum(seconds < 1 for seconds in times) >= len(tokens) - 1, times
+
+
 def test_sixty_people_who_judge_at_once_do_not_wait_for_each_other_for_ever(site):
     """Each request that writes needs a second thread before it commits; there are fewer threads than people."""
     case = site.case()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import threading
 from collections.abc import Iterator
 from typing import Annotated
 
@@ -73,6 +74,9 @@ def cookie_name(settings: Settings) -> str:
     return "__Host-orfila" if identity.base_url(settings).startswith("https://") else "orfila_session"
 
 
+_noting = threading.Lock()
+
+
 def subject_of(request: Request, database: DatabaseDep, settings: SettingsDep) -> Subject:
     """The caller; raises Unauthenticated (401), or Forbidden for a token without the scope.
 
@@ -91,9 +95,14 @@ def subject_of(request: Request, database: DatabaseDep, settings: SettingsDep) -
     if subject is None:
         what = "This token is unknown, expired or revoked" if bearer else "You are not signed in"
         raise Unauthenticated(f"{what}; open a sign-in link (`orfila user link`) or send a token.")
-    if note:
-        with database.transaction() as session:
-            identity.note_use(session, subject)
+    # One request at a time, and no other waits for it: a hundred people who come back at once would each hold a thread
+    # while they wait for the one that writes, which needs a thread to end. Who is passed over is noted next time.
+    if note and _noting.acquire(blocking=False):
+        try:
+            with database.transaction() as session:
+                identity.note_use(session, subject)
+        finally:
+            _noting.release()
     needed = "read" if request.method in SAFE_METHODS else "write"
     if needed not in subject.scopes and "admin" not in subject.scopes:
         raise Forbidden(f"This token lacks the scope '{needed}'.", code="scope_missing")
