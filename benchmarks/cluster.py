@@ -21,7 +21,7 @@ import psutil
 import torch
 
 from benchmarks.browser import repeated
-from benchmarks.product import Product
+from benchmarks.product import Product, add_mistaken_model
 from benchmarks.tables import table, verdict
 from orfila.client import Client
 from orfila.drills.schemas import DrillCreate
@@ -108,14 +108,12 @@ def _index(workers: int, archive: Path, weights: Path, folder: Path) -> dict[str
     }
     folder.mkdir()
     with Product(folder / "data", settings) as product, Client.sign_in(product.link) as client:
-        project = client.projects()[0].id
-        dataset = client.add_dataset(project, archive)
-        model = client.add_model(project, weights, dataset.id)
+        dataset, model, wrong = add_mistaken_model(client, archive, weights)
         # A worker of one thread still lets its caller work beside it: pinned, it is one processor's worth.
         for number, process in enumerate(product.workers("gpu")):
             for each in (process, *process.children(recursive=True)):
                 each.cpu_affinity([number % (psutil.cpu_count() or 1)])
-        case = client.open_case(project, model.id, test_index=_wrong(client, model.id), wait=False)
+        case = client.open_case(dataset.project_id, model, test_index=wrong, wait=False)
         assert case.job_id is not None
         [index_job] = client.job(case.job_id).depends_on
         split = None
@@ -133,27 +131,21 @@ def _index(workers: int, archive: Path, weights: Path, folder: Path) -> dict[str
     return {"seconds": (job.finished_at - job.started_at).total_seconds(), "split": split or 0.0}
 
 
-def _wrong(client: Client, model_id: str) -> int:
-    return next(client.misclassified(model_id)).index
-
-
 def _in_use(archive: Path, weights: Path, folder: Path) -> dict[str, Any]:
     folder.mkdir()
     with Product(folder / "data") as product, Client.sign_in(product.link) as client:
-        project = client.projects()[0].id
-        dataset = client.add_dataset(project, archive)
-        model = client.add_model(project, weights, dataset.id)
-        wrong = _wrong(client, model.id)
-        case = client.open_case(project, model.id, test_index=wrong)
+        dataset, model, wrong = add_mistaken_model(client, archive, weights)
+        project = dataset.project_id
+        case = client.open_case(project, model, test_index=wrong)
         starts = []
         for seed in range(10):
-            again = client.open_case(project, model.id, test_index=wrong, seed=100 + seed)
+            again = client.open_case(project, model, test_index=wrong, seed=100 + seed)
             assert again.job_id is not None
             job = client.job(again.job_id)
             assert job.started_at is not None
             starts.append(1000 * (job.started_at - job.created_at).total_seconds())
         with _training(client, project, dataset.id) as job_id:
-            questions = _questions(client, project, model.id, wrong, case.id)
+            questions = _questions(client, project, model, wrong, case.id)
             taken_up = _taken_up(client, job_id)
         load = asyncio.run(_load(product, client, case.id, dataset.id))
         return {

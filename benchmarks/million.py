@@ -15,7 +15,7 @@ from playwright.sync_api import Page, sync_playwright
 from benchmarks.browser import EDGE_SYNTHETIC, synthetic
 from benchmarks.chromium import FLAGS
 from benchmarks.gestures import DRAG, JUDGE, LASSO, OPENED
-from benchmarks.product import Product
+from benchmarks.product import Product, add_mistaken_model
 from benchmarks.tables import table, verdict
 from benchmarks.workbench import PACE_MS
 from orfila.client import Client
@@ -41,13 +41,10 @@ def run(work: Path) -> dict[str, Any]:
         torch.manual_seed(0)
         save_model(weights, build(card), card)
         with Product(work / "data") as product, Client.sign_in(product.link) as client:
-            project = client.projects()[0].id
-            dataset = client.add_dataset(project, archive)
+            dataset, model, wrong = add_mistaken_model(client, archive, weights)
             archive.unlink()
-            model = client.add_model(project, weights, dataset.id)
-            wrong = next(client.misclassified(model.id)).index
             began = time.monotonic()
-            case = client.open_case(project, model.id, test_index=wrong)
+            case = client.open_case(dataset.project_id, model, test_index=wrong)
             scored = time.monotonic() - began
             began = time.monotonic()
             client.map(case.id)

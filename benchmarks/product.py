@@ -14,7 +14,17 @@ from pathlib import Path
 
 import psutil
 
+from orfila.client import Client
+from orfila.datasets.schemas import Dataset
+
 _LINK = re.compile(r"http://\S+/signin#code=\S+")
+
+
+def add_mistaken_model(client: Client, archive: Path, weights: Path) -> tuple[Dataset, str, int]:
+    """Upload a data set and its model; gives the data set, the model's id and the test image that it first gets wrong."""
+    dataset = client.add_dataset(client.projects()[0].id, archive)
+    model = client.add_model(dataset.project_id, weights, dataset.id).id
+    return dataset, model, next(client.misclassified(model)).index
 
 
 class Product:

@@ -21,7 +21,7 @@ from playwright.sync_api import Page, sync_playwright
 from benchmarks.browser import repeated
 from benchmarks.chromium import FLAGS
 from benchmarks.gestures import DESK, DRAG, JUDGE, LASSO, OPENED
-from benchmarks.product import Product
+from benchmarks.product import Product, add_mistaken_model
 from benchmarks.tables import table, verdict
 from orfila.client import Client
 from orfila.review.schemas import VerdictValue
@@ -49,11 +49,9 @@ def run(packed: Path, work: Path) -> dict[str, Any]:
         torch.manual_seed(0)
         save_model(weights, build(card), card)
         with Product(work / "data") as product, Client.sign_in(product.link) as client:
-            project = client.projects()[0].id
-            dataset = client.add_dataset(project, archive)
-            model = client.add_model(project, weights, dataset.id)
-            wrong = next(client.misclassified(model.id)).index
-            case = client.open_case(project, model.id, test_index=wrong)
+            dataset, model, wrong = add_mistaken_model(client, archive, weights)
+            project = dataset.project_id
+            case = client.open_case(project, model, test_index=wrong)
             began = time.monotonic()
             client.map(case.id)
             drawn = time.monotonic() - began

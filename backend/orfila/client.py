@@ -383,9 +383,7 @@ class Client:
         self, case_id: str, method: MapMethod = "pca", on_progress: OnProgress | None = None
     ) -> NDArray[np.float32]:
         """Where the fingerprint of every training image lies in a plane, [n, 2]; nan where the map does not show it."""
-        made = self._create(f"/cases/{case_id}/maps", MapCreate(method=method), FingerprintMap)
-        self._wait_for(made.job_id, on_progress)
-        found = self._get(f"/maps/{made.id}/columns", MapColumns)
+        found = self._get(f"/maps/{self._make_map(case_id, method, on_progress)}/columns", MapColumns)
         return np.stack([_array(column) for column in (found.x, found.y)], axis=1)
 
     def figure(self, case_id: str, name: str = "shift_histogram") -> Any:
@@ -399,8 +397,14 @@ class Client:
 
     def nearest(self, case_id: str, index: int, limit: int = 12) -> Nearest:
         """The suspects nearest to one; the map by main axes is asked for where it is not made yet."""
-        self.map(case_id)
-        return self._get(f"/cases/{case_id}/nearest/{index}?limit={limit}", Nearest)
+        path = f"/cases/{case_id}/nearest/{index}?limit={limit}"
+        try:
+            return self._get(path, Nearest)
+        except ApiError as error:
+            if error.code != "map_not_finished":
+                raise
+        self._make_map(case_id, "pca", None)
+        return self._get(path, Nearest)
 
     def related(self, case_id: str) -> list[RelatedCase]:
         """Other cases that flag some of the same training images."""
@@ -637,6 +641,12 @@ class Client:
         headers = {"Idempotency-Key": uuid.uuid4().hex}
         answer = self._send("POST", f"/api/v1/cases/{case_id}/verdicts/{which}", headers=headers)
         return VerdictsRestored.model_validate_json(answer.content).items
+
+    def _make_map(self, case_id: str, method: MapMethod, on_progress: OnProgress | None) -> str:
+        """Ask for a map and wait for it; its id."""
+        made = self._create(f"/cases/{case_id}/maps", MapCreate(method=method), FingerprintMap)
+        self._wait_for(made.job_id, on_progress)
+        return made.id
 
     def _wait_for(self, job_id: str | None, on_progress: OnProgress | None) -> None:
         assert job_id is not None, "what was just created has a job"

@@ -35,7 +35,8 @@ def test_results_come_in_order_and_work_is_taken_only_a_little_ahead(threads: in
     def work(k: int) -> int:
         if k == 0 and threads > 1:
             assert first_done.wait(10)  # the later ones are done before it
-        first_done.set() if k == 1 else None
+        if k == 1:
+            first_done.set()
         return k * k
 
     found = in_order(work, items())

@@ -11,16 +11,14 @@ The first sum is what group influence knows. The second is what it leaves out: a
 their loss pulls back. Half of a poison still holds the label in place, and so do its clean images; to first order,
 removing either looks the same.
 
-In the dual d = (1 / c) H^T a, so that only inner products of gradients are needed. A step of Newton's method solves
-(1 + W K / c) x = r with W >= 0 diagonal, and 0 for what is removed: by Woodbury's identity a symmetric system over the
-kept images alone.
+In the dual d = (1 / c) H^T a, so that only inner products of gradients are needed, and each step of Newton's method is
+one R x R system.
 """
 
 from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 
 _MAX_STEPS = 100
 _TOLERANCE = 1e-10
@@ -48,24 +46,13 @@ def retrained(
         """The linearised training's loss in the dual: a convex function, of which this is Newton's method."""
         return float(kept @ np.logaddexp(0, measurements + moved) - slope @ moved + dual @ moved / 2)
 
-    stays = np.flatnonzero(~removed)
-    between = kernel[np.ix_(stays, stays)] / c
-
-    def solved(curvature: Array, residual: Array) -> Array:
-        """(1 + W K / c)^-1 residual, W = diag(curvature)."""
-        root = np.sqrt(curvature[stays])
-        symmetric = root[:, None] * between * root
-        symmetric[np.diag_indices_from(symmetric)] += 1
-        right = root * (kernel[stays] @ residual) / c
-        step = residual.copy()
-        step[stays] -= root * cho_solve(cho_factor(symmetric, overwrite_a=True, check_finite=False), right)
-        return step
-
     now = loss(dual, moved)
     for _ in range(_MAX_STEPS):
         slopes = sigmoid(measurements + moved)
         residual = slope - kept * slopes - dual
-        step = solved(kept * slopes * (1 - slopes), residual)
+        system = (kept * slopes * (1 - slopes))[:, None] * kernel / c
+        system[np.diag_indices_from(system)] += 1
+        step = np.linalg.solve(system, residual)
         moves = kernel @ step / c
         # Along the step the loss falls at first by residual . moves.
         descent = float(residual @ moves)

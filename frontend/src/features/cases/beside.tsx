@@ -12,6 +12,7 @@ import { PixelImage } from '@/components/pixel-image'
 import { Plot } from '@/components/plot'
 import { Empty, Loaded } from '@/components/states'
 import { EvidenceChip, StateChip } from '@/components/status'
+import { TabList } from '@/components/tab-list'
 import { address } from '@/lib/api'
 import { naturalZoom } from '@/lib/atlas'
 import type { CaseColumns } from '@/lib/columns'
@@ -195,19 +196,13 @@ function Images({ a, b, dataset, found }: { a: Case; b: Case; dataset: Dataset; 
   const n: Record<Tab, number> = { both: found.n_both ?? 0, first: found.n_first ?? 0, second: found.n_second ?? 0 }
   return (
     <section className="panel" aria-label="Flagged images">
-      <div className="tabs" role="tablist" aria-label="Which images" style={{ marginBottom: 8 }}>
-        {(Object.keys(tabs) as Tab[]).map((name) => (
-          <button
-            key={name}
-            type="button"
-            role="tab"
-            className="tab"
-            aria-selected={tab === name}
-            onClick={() => setTab(name)}
-          >
-            {tabs[name]} {count(n[name])}
-          </button>
-        ))}
+      <div style={{ display: 'flex', gap: 8, alignItems: 'center', marginBottom: 8 }}>
+        <TabList
+          name="Which images"
+          tabs={(Object.keys(tabs) as Tab[]).map((name) => ({ value: name, text: `${tabs[name]} ${count(n[name])}` }))}
+          chosen={tab}
+          onChoose={setTab}
+        />
         {n[tab] > order.length && (
           <span className="quiet" style={{ fontSize: 12 }}>
             the {count(order.length)} with the highest scores

@@ -1,6 +1,7 @@
 // Which images the gallery shows and in which order: tabs, class, verdict and sort.
 import { Select } from '@mantine/core'
 import { memo } from 'react'
+import { TabList } from '@/components/tab-list'
 import { count } from '@/lib/format'
 import type { Sort } from './order'
 import type { SetView, View } from './view'
@@ -25,6 +26,7 @@ const verdicts = [
 
 export type Tab = NonNullable<View['tab']>
 export const tabName: Record<Tab, string> = { flagged: 'Flagged', all: 'All', selected: 'Selected' }
+const tabNames = Object.keys(tabName) as Tab[]
 
 export const GalleryFilters = memo(function GalleryFilters({
   classes,
@@ -52,20 +54,12 @@ export const GalleryFilters = memo(function GalleryFilters({
   const counts: Record<Tab, number> = { flagged: nFlagged, all: nAll, selected: nSelected }
   return (
     <>
-      <div className="tabs" role="tablist" aria-label="Which images">
-        {(['flagged', 'all', 'selected'] as const).map((name) => (
-          <button
-            key={name}
-            type="button"
-            role="tab"
-            className="tab"
-            aria-selected={tab === name}
-            onClick={() => set({ tab: name })}
-          >
-            {tabName[name]} {count(counts[name])}
-          </button>
-        ))}
-      </div>
+      <TabList
+        name="Which images"
+        tabs={tabNames.map((name) => ({ value: name, text: `${tabName[name]} ${count(counts[name])}` }))}
+        chosen={tab}
+        onChoose={(value) => set({ tab: value })}
+      />
       <Select
         aria-label="Class"
         size="xs"

@@ -11,7 +11,7 @@ import { naturalZoom } from '@/lib/atlas'
 import { score } from '@/lib/format'
 import { q } from '@/lib/queries'
 import { type VerdictValue, verdictLabel } from '@/lib/verdicts'
-import { useMap } from './map/use-map'
+import { useMapState } from './map/use-map'
 
 export const Nearest = memo(function Nearest({
   caseId,
@@ -29,10 +29,10 @@ export const Nearest = memo(function Nearest({
   onOpen: (index: number) => void
 }) {
   // They are read from the map by main axes, which is made when somebody looks for the first time.
-  const map = useMap(caseId, 'pca')
+  const map = useMapState(caseId, 'pca')
   const query = useQuery({
     ...q.nearest(caseId, index),
-    enabled: map.points !== undefined,
+    enabled: map.isFinished,
     placeholderData: (old) => old,
   })
   // A map of an earlier version lacks them, and is made once more.

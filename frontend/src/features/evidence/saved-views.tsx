@@ -6,34 +6,16 @@ import { deleteView, type SavedView, saveView } from '@/client'
 import { ProblemPanel } from '@/components/states'
 import { body } from '@/lib/api'
 import { q } from '@/lib/queries'
-import { compact } from '@/lib/search'
-import { readView, type SetView, type View } from './view'
-
-/** A view without what belongs to one case: the image in focus and the moved threshold. */
-export function keptOf(view: View): Record<string, string | number> {
-  const { i: _focused, t: _threshold, ...kept } = view
-  return compact(kept) as Record<string, string | number>
-}
-
-/** Every parameter: those that a saved view does not name go back to what they are without it. */
-export function wholeOf(kept: Record<string, unknown>): View {
-  const nothing = Object.fromEntries(
-    ['tab', 'sort', 'axis', 'label', 'verdict', 'map', 'colour', 'view', 'from', 'to', 'zoom'].map((key) => [
-      key,
-      undefined,
-    ]),
-  )
-  return { ...nothing, ...keptOf(readView(kept)) } as View
-}
+import { keptOf, type View } from './view'
 
 export const SavedViews = memo(function SavedViews({
   projectId,
   view,
-  set,
+  open,
 }: {
   projectId: string
   view: View
-  set: SetView
+  open: (kept: Record<string, unknown>) => void
 }) {
   const views = useQuery(q.views(projectId)).data ?? []
   const [isSaving, setSaving] = useState(false)
@@ -49,7 +31,7 @@ export const SavedViews = memo(function SavedViews({
         <Menu.Dropdown>
           {views.length === 0 && <Menu.Label>Nothing is saved yet</Menu.Label>}
           {views.map((saved) => (
-            <One key={saved.id} projectId={projectId} saved={saved} onOpen={() => set(wholeOf(saved.view))} />
+            <One key={saved.id} projectId={projectId} saved={saved} onOpen={() => open(saved.view)} />
           ))}
           <Menu.Divider />
           <Menu.Item onClick={() => setSaving(true)}>Save this view…</Menu.Item>

@@ -6,6 +6,7 @@ import { memo, useCallback } from 'react'
 import type { Atlas, Case, Dataset, Finding } from '@/client'
 import { Portraits } from '@/components/portraits'
 import { ScoreHistogram } from '@/components/score-histogram'
+import { TabList } from '@/components/tab-list'
 import { TransformHeat } from '@/components/transform-heat'
 import type { CaseColumns } from '@/lib/columns'
 import { type Axis, countAbove, type Ranking, thresholdFor } from '@/lib/threshold'
@@ -58,20 +59,12 @@ export const ScoresPanel = memo(function ScoresPanel(props: ScoresPanelProps) {
   const names: ViewName[] = isWide ? ['map', 'transforms'] : ['histogram', 'map', 'transforms']
   const view = names.includes(props.view ?? 'histogram') ? (props.view ?? 'histogram') : 'map'
   const viewTabs = (
-    <div className="tabs" role="tablist" aria-label="View of the scores">
-      {names.map((name) => (
-        <button
-          key={name}
-          type="button"
-          role="tab"
-          className="tab"
-          aria-selected={view === name}
-          onClick={() => set({ view: name })}
-        >
-          {viewName[name]}
-        </button>
-      ))}
-    </div>
+    <TabList
+      name="View of the scores"
+      tabs={names.map((name) => ({ value: name, text: viewName[name] }))}
+      chosen={view}
+      onChoose={(name) => set({ view: name })}
+    />
   )
   const onThreshold = useCallback((n: number) => set({ t: thresholdFor(ranking, n) }), [set, ranking])
   const onBrush = useCallback((range: [number, number] | null) => set({ from: range?.[0], to: range?.[1] }), [set])

@@ -1,6 +1,6 @@
 // What the workbench shows, as its address says it: a link or a saved view is this and nothing more.
 import { useNavigate } from '@tanstack/react-router'
-import { useCallback } from 'react'
+import { useMemo } from 'react'
 import { compact, number, oneOf } from '@/lib/search'
 
 export const readView = (raw: Record<string, unknown>) =>
@@ -32,11 +32,20 @@ export const readView = (raw: Record<string, unknown>) =>
 export type View = ReturnType<typeof readView>
 export type SetView = (change: View) => void
 
-/** Changes what is named and leaves the rest of the view; the page before stays one step back in the history. */
-export function useSetView(): SetView {
+/** A view without what belongs to one case: the image in focus and the moved threshold. */
+export function keptOf({ i: _focused, t: _threshold, ...kept }: View): Record<string, string | number> {
+  return compact(kept) as Record<string, string | number>
+}
+
+/** Changes what is named and leaves the rest of the view; `open` a kept one: what it does not name is as at first. */
+export function useSetView(): { set: SetView; open: (kept: Record<string, unknown>) => void } {
   const navigate = useNavigate({ from: '/c/$caseId/evidence' })
-  return useCallback(
-    (change) => void navigate({ search: (old) => compact({ ...old, ...change }), replace: true, resetScroll: false }),
-    [navigate],
-  )
+  return useMemo(() => {
+    const go = (next: (old: View) => View) =>
+      void navigate({ search: (old) => compact(next(old)), replace: true, resetScroll: false })
+    return {
+      set: (change) => go((old) => ({ ...old, ...change })),
+      open: (kept) => go((old) => ({ i: old.i, t: old.t, ...keptOf(readView(kept)) })),
+    }
+  }, [navigate])
 }

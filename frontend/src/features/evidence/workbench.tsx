@@ -62,7 +62,7 @@ function Workbench({
   columns: CaseColumns
 }) {
   const search = useSearch({ from: FROM })
-  const set = useSetView()
+  const { set, open: openView } = useSetView()
   const { verdicts, judge, undo, redo } = useVerdicts(item.id)
   const learning = useLearning(item)
   const selection = useSelection()
@@ -283,7 +283,7 @@ function Workbench({
               set={set}
             />
             <LearnControl finding={finding} learning={learning} />
-            <SavedViews projectId={item.project_id} view={search} set={set} />
+            <SavedViews projectId={item.project_id} view={search} open={openView} />
             <span className="quiet" style={{ marginLeft: 'auto', fontSize: 12 }} role="status">
               {count(order.length)} of {count(columns.n)} shown · {count(judged)} judged
             </span>

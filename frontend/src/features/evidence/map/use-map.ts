@@ -1,4 +1,4 @@
-// The map of a case by a method: asked for when it is looked at for the first time, then read as columns.
+// The map of a case by a method: asked for when it is looked at for the first time; its points are read by who draws them.
 import { useMutation, useQuery, useQueryClient } from '@tanstack/react-query'
 import { useEffect, useMemo } from 'react'
 import { createMap } from '@/client'
@@ -8,11 +8,12 @@ import { q } from '@/lib/queries'
 
 export type MapMethod = 'pca' | 'umap'
 
-export function useMap(caseId: string, method: MapMethod) {
+/** Whether there is such a map; without its points, which are many. */
+export function useMapState(caseId: string, method: MapMethod) {
   const queries = useQueryClient()
   const maps = useQuery(q.maps(caseId))
   const found = maps.data?.find((map) => map.method === method)
-  const { mutate, isIdle, isPending, error, reset } = useMutation({
+  const { mutate, isIdle, error, reset } = useMutation({
     mutationFn: (wanted: MapMethod) =>
       body(
         createMap({
@@ -33,7 +34,19 @@ export function useMap(caseId: string, method: MapMethod) {
     ...q.job(found?.job_id ?? ''),
     enabled: found?.state === 'running' && found.job_id !== null,
   }).data
-  const columns = useQuery({ ...q.mapColumns(found?.id ?? ''), enabled: found?.state === 'finished' })
+  return {
+    id: found?.id ?? '',
+    isFinished: found?.state === 'finished',
+    error: error ?? maps.error,
+    failure: found?.state === 'failed' ? found.error : null,
+    again: () => mutate(method),
+    job,
+  }
+}
+
+export function useMap(caseId: string, method: MapMethod) {
+  const map = useMapState(caseId, method)
+  const columns = useQuery({ ...q.mapColumns(map.id), enabled: map.isFinished })
   const points = useMemo(
     () =>
       columns.data && {
@@ -44,12 +57,5 @@ export function useMap(caseId: string, method: MapMethod) {
       },
     [columns.data],
   )
-  return {
-    points,
-    error: error ?? maps.error ?? columns.error,
-    failure: found?.state === 'failed' ? found.error : null,
-    again: () => mutate(method),
-    isAsking: isPending,
-    job,
-  }
+  return { ...map, points, error: map.error ?? columns.error }
 }
