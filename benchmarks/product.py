@@ -21,7 +21,7 @@ _LINK = re.compile(r"http://\S+/signin#code=\S+")
 
 
 def add_mistaken_model(client: Client, archive: Path, weights: Path) -> tuple[Dataset, str, int]:
-    """Upload a data set and its model; gives the data set, the model's id and the test image that it first gets wrong."""
+    """Upload a data set and its model: the data set, the model's id and the first test image that it gets wrong."""
     dataset = client.add_dataset(client.projects()[0].id, archive)
     model = client.add_model(dataset.project_id, weights, dataset.id).id
     return dataset, model, next(client.misclassified(model)).index
