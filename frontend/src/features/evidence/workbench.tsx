@@ -184,7 +184,6 @@ function Workbench({
     [judge, goToPlace, dataset.id],
   )
   const judgeHere = useCallback((verdict: VerdictValue | null) => judgeTargets(verdict, false), [judgeTargets])
-
   const closeHelp = useCallback(() => setHelp(false), [])
 
   const act = (action: KeyAction) => {
@@ -227,10 +226,7 @@ function Workbench({
         return setHelp(true)
     }
   }
-  useWorkbenchKeys(
-    act,
-    useCallback(() => setBlink(false), []),
-  )
+  useWorkbenchKeys(act, () => setBlink(false))
 
   const judged = useMemo(() => order.reduce((n, index) => n + (verdicts.has(index) ? 1 : 0), 0), [order, verdicts])
   const shownName = { flagged: flaggedCount, all: columns.n, selected: selection.selected.size }

@@ -43,10 +43,12 @@ export function ZoomBox({
   children: ReactNode
 }) {
   const box = useRef<HTMLDivElement>(null)
+  const isWhole = glass.scale === 1
   useEffect(() => {
     const node = box.current
     if (!node) return
     const onWheel = (event: WheelEvent) => {
+      if (isWhole && event.deltaY > 0) return // there is nothing to see further off: the page scrolls
       event.preventDefault() // React's own listener may not
       const edge = node.getBoundingClientRect()
       const [px, py] = [(event.clientX - edge.left) / edge.width, (event.clientY - edge.top) / edge.height]
@@ -54,9 +56,9 @@ export function ZoomBox({
     }
     node.addEventListener('wheel', onWheel, { passive: false })
     return () => node.removeEventListener('wheel', onWheel)
-  }, [change])
+  }, [change, isWhole])
   const drag = (event: PointerEvent<HTMLDivElement>) => {
-    if (!event.buttons || glass.scale === 1) return
+    if (!event.buttons || isWhole) return
     const { width, height } = event.currentTarget.getBoundingClientRect()
     change((now) => moved(now, event.movementX / width, event.movementY / height))
   }
@@ -67,7 +69,7 @@ export function ZoomBox({
       className="zoom-box"
       onPointerMove={drag}
       onDoubleClick={() => change(() => wholePicture)}
-      style={{ cursor: glass.scale > 1 ? 'grab' : 'zoom-in' }}
+      style={{ cursor: isWhole ? 'zoom-in' : 'grab' }}
     >
       <div
         style={{
