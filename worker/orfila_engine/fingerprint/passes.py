@@ -1,14 +1,13 @@
 """The pass over training images: batches side by side on a processor's cores.
 
 A layer of a small network is too little work to share among threads: with two cores, two batches at a time take about
-three quarters of the time of one batch on both. Each thread has a projector of its own, and results come in order.
+three quarters of the time of one batch on both. All threads share one projector, and results come in order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from queue import Empty, SimpleQueue
 from types import TracebackType
 
 import torch
@@ -26,26 +25,20 @@ that few passes run side by side and take BATCH_SIZE at a time together."""
 _LEAST_BATCH = 8
 _MOST_WORKERS, _MOST_WORKERS_LARGE = 8, 2
 
-Fill = Callable[[GradientProjector, int, int], Tensor]
-"""(projector, low, high) -> the projected gradients of images low .. high - 1, [high - low, D]."""
+Fill = Callable[[int, int], Tensor]
+"""(low, high) -> the projected gradients of images low .. high - 1, [high - low, D]."""
 
 
 class ProjectorPool:
-    """Projectors of one model, and the threads that use them. Close it, or use it as a context."""
+    """A projector, and the threads that use it. Close it, or use it as a context."""
 
-    def __init__(self, make: Callable[[], GradientProjector], area: int, batch_size: int | None = None) -> None:
-        """make: builds a projector; called here, and once more for each further thread.
-
-        area: pixels of a picture, from which the batch of each thread follows unless batch_size is given.
-        """
-        self.first = make()
-        self._make = make
-        self._ready: SimpleQueue[GradientProjector] = SimpleQueue()
-        self._ready.put(self.first)
+    def __init__(self, projector: GradientProjector, area: int, batch_size: int | None = None) -> None:
+        """area: pixels of a picture, from which the batch of each thread follows unless batch_size is given."""
+        self._projector = projector
         self._threads_before = torch.get_num_threads()
-        n_workers = 1 if self.first.device.type == "cuda" else _n_workers(self._threads_before, area)
+        n_workers = 1 if self._projector.device.type == "cuda" else _n_workers(self._threads_before, area)
         within = self._threads_before // n_workers
-        self.batch_size = batch_size or default_batch_size(self.first.device, area, n_workers)
+        self.batch_size = batch_size or default_batch_size(self._projector.device, area, n_workers)
         self._executor = ThreadPoolExecutor(n_workers, "projector", torch.set_num_threads, (within,))
         # The caller works beside the pool: more threads would only wait for each other.
         torch.set_num_threads(within)
@@ -75,23 +68,13 @@ class ProjectorPool:
             yield block
 
     def _submit(self, fill: Fill, first: int, last: int) -> tuple[Tensor, list[Future[None]]]:
-        block = torch.empty(last - first, self.first.dimension, device=self.first.device)
+        block = torch.empty(last - first, self._projector.dimension, device=self._projector.device)
 
         def part(low: int) -> None:
-            projector = self._take()
-            try:
-                high = min(low + self.batch_size, last)
-                block[low - first : high - first] = fill(projector, low, high)
-            finally:
-                self._ready.put(projector)
+            high = min(low + self.batch_size, last)
+            block[low - first : high - first] = fill(low, high)
 
         return block, [self._executor.submit(part, low) for low in range(first, last, self.batch_size)]
-
-    def _take(self) -> GradientProjector:
-        try:
-            return self._ready.get_nowait()
-        except Empty:
-            return self._make()
 
 
 def default_batch_size(device: torch.device, area: int, n_workers: int = 1) -> int:

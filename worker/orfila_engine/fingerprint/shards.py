@@ -132,7 +132,7 @@ def project_shard(
 
     measurements = torch.empty(stop - start, device=select_device(device))
 
-    def fill(projector: GradientProjector, low: int, high: int) -> Tensor:
+    def fill(low: int, high: int) -> Tensor:
         x = normalise(to_tensor(pixels[low:high]).to(projector.device), card)
         loss = recording(measurements[low - start : high - start])
         return projector(x, torch.from_numpy(np.array(labels[low:high])), loss)
@@ -141,8 +141,8 @@ def project_shard(
         progress("projecting gradients", images / (stop - start))
 
     area = card.input_size[0] * card.input_size[1]
-    with ProjectorPool(lambda: make_projector(model, card, spec, device), area, batch_size) as pool:
-        projector = pool.first
+    projector = make_projector(model, card, spec, device)
+    with ProjectorPool(projector, area, batch_size) as pool:
         shard = ShardWriter(out_dir, start, stop, projector.layers, spec, model_digest(model, card))
         for block in pool.blocks(fill, start, stop, _GRAM_BLOCK, done):
             shard.add(block)
