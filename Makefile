@@ -48,6 +48,7 @@ ui-check: frontend/node_modules/.installed $(UI)
 	cd frontend && npm run check
 
 unit: .venv/.installed $(UI)
+	@[ -x $(BIN)/docker-compose ] || .ci/compose || echo "docker compose cannot be had here; its test is skipped"
 	$(BIN)/pytest -m "not browser"
 
 browser: .venv/.installed $(UI)

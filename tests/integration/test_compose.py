@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -61,15 +63,41 @@ def test_every_secret_that_is_mounted_is_made_by_the_commands_at_the_top() -> No
     assert used == told
 
 
-def test_compose_reads_the_file() -> None:
-    docker = shutil.which("docker")
-    if docker is None or subprocess.run([docker, "compose", "version"], capture_output=True).returncode != 0:
-        pytest.skip("docker compose (version 2) is not installed")
-    for profile in ("", "gpu"):
-        command = [docker, "compose", "-f", str(ROOT / "docker-compose.yml"), "config", "--quiet"]
-        environment = {**os.environ, "COMPOSE_PROFILES": profile}
-        run = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60)
-        assert run.returncode == 0, run.stderr
+def _compose() -> list[str]:
+    """The command of version 2: Docker's plugin, or the binary that .ci/compose brings."""
+    for command in ([str(Path(sys.executable).with_name("docker-compose"))], ["docker", "compose"]):
+        if shutil.which(command[0]):
+            version = subprocess.run([*command, "version", "--short"], capture_output=True, text=True, check=False)
+            if version.returncode == 0 and int(version.stdout.lstrip("v").split(".")[0]) >= 2:
+                return command
+    pytest.skip("docker compose (version 2) is not installed")
+
+
+def _read(file: Path, profile: str) -> subprocess.CompletedProcess[str]:
+    command = [*_compose(), "--project-directory", str(ROOT), "-f", str(file), "config", "--format", "json"]
+    environment = {**os.environ, "COMPOSE_PROFILES": profile}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+
+@pytest.mark.parametrize("profile", ["", "gpu"])
+def test_compose_reads_the_file(profile: str) -> None:
+    run = _read(ROOT / "docker-compose.yml", profile)
+    assert run.returncode == 0, run.stderr
+    assert not run.stderr  # no variable without a value, no key of an old version
+    services = json.loads(run.stdout)["services"]
+    assert ("worker-gpu" in services) == (profile == "gpu")
+    assert set(services) - {"worker-gpu"} == set(COMPOSE["services"]) - {"worker-gpu"}
+    # Merged as meant: the sweeper's own setting beside those that all share.
+    assert {"ORFILA_READY_FILE", "ORFILA_STORAGE_URL"} <= set(services["sweeper"]["environment"])
+    assert all(services[name]["cap_drop"] == ["ALL"] for name in OURS if name in services)
+
+
+def test_compose_refuses_what_it_does_not_know(tmp_path: Path) -> None:
+    file = tmp_path / "docker-compose.yml"
+    file.write_text((ROOT / "docker-compose.yml").read_text().replace("healthcheck:", "healthchek:", 1))
+    run = _read(file, "")
+    assert run.returncode != 0
+    assert "healthchek" in run.stderr
 
 
 @pytest.mark.parametrize("path", ["backend/Dockerfile", "worker/Dockerfile"])
