@@ -19,12 +19,13 @@ class Whitening:
 
     def __init__(self, layers: Sequence[IndexedLayer], factors: dict[str, Tensor]) -> None:
         # The factors are well conditioned thanks to the damping, so a product with the inverse is as good as a solve.
-        self._inverse = []
+        self._inverse, self._factors = [], []
         for layer in layers:
             factor = factors[layer.name].double()
             identity = torch.eye(layer.size, dtype=torch.float64)
             inverse = torch.linalg.solve_triangular(factor, identity, upper=False)
             self._inverse.append((layer.columns, inverse.float().contiguous()))
+            self._factors.append((layer.columns, factor.float().contiguous()))
 
     def whiten(self, rows: Tensor) -> Tensor:
         """Projected gradients [m, D] -> fingerprints L^-1 g, float32 [m, D] on the CPU."""
@@ -43,9 +44,8 @@ class Whitening:
     def unwhiten(self, fingerprints: Tensor) -> Tensor:
         """Fingerprints [m, D] -> the projected gradients that they are of, L phi; float32 [m, D] on the CPU."""
         out = torch.empty_like(fingerprints)
-        for columns, inverse in self._inverse:
-            rows = fingerprints[:, columns].T.double()
-            out[:, columns] = torch.linalg.solve_triangular(inverse.double(), rows, upper=False).T.float()
+        for columns, factor in self._factors:
+            torch.matmul(fingerprints[:, columns], factor.T, out=out[:, columns])
         return out
 
 
