@@ -41,6 +41,7 @@ from orfila.cases.schemas import (
     CaseEstimate,
     CasesBeside,
     Column,
+    EarlyLook,
     Engine,
     RelatedCase,
     Rule,
@@ -366,6 +367,11 @@ class Client:
     def case(self, case_id: str) -> Case:
         """A case by id."""
         return self._get(f"/cases/{case_id}", Case)
+
+    def early(self, case_id: str) -> EarlyLook | None:
+        """What the training images say that are looked at so far, while a case is being scored."""
+        answer = self._send("GET", f"/api/v1/cases/{case_id}/early").content
+        return None if answer == b"null" else EarlyLook.model_validate_json(answer)
 
     def cases(self, project_id: str) -> Iterator[Case]:
         """All cases of a project, newest first."""

@@ -12,6 +12,7 @@ from typing import Any
 from sqlalchemy.orm import Session
 
 from orfila import runs
+from orfila.cases import early
 from orfila.cases import service as cases
 from orfila.cases.models import Case
 from orfila.checks import service as checks
@@ -30,6 +31,7 @@ from orfila.jobs.contracts import (
     CompareResult,
     ConversionResult,
     DrillResult,
+    GlimpseResult,
     IndexResult,
     IngestResult,
     InvestigateResult,
@@ -76,6 +78,9 @@ class Outcome(ABC):
     def restarted(self, session: Session, job: Job) -> None:
         """A failed or cancelled job runs again."""
 
+    def advanced(self, session: Session, job: Job) -> None:  # noqa: B027  most kinds show nothing before their end
+        """A shard is done, and others of its stage are not."""
+
 
 class _Ingest(Outcome):
     def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
@@ -120,6 +125,10 @@ class _ModelCheck(Outcome):
 class _Index(Outcome):
     def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
         indexes.built(session, self._index(session, job), IndexResult.model_validate(result))
+        early.index_built(session, job.spec["index_id"])
+
+    def advanced(self, session: Session, job: Job) -> None:
+        early.range_done(session, job)
 
     def failed(self, session: Session, job: Job, sentence: str) -> None:
         indexes.gave_up(session, self._index(session, job))
@@ -141,6 +150,21 @@ class _Investigate(Outcome):
 
     def restarted(self, session: Session, job: Job) -> None:
         cases.scoring_retried(session, session.get_one(Case, job.subject_id))
+
+
+class _Glimpse(Outcome):
+    """An early look: the case goes its way whatever becomes of it."""
+
+    def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
+        case = session.get_one(Case, job.subject_id)
+        if early.looked(case, GlimpseResult.model_validate(result)):
+            cases.tell(session, case)
+
+    def failed(self, session: Session, job: Job, sentence: str) -> None:
+        pass
+
+    def restarted(self, session: Session, job: Job) -> None:
+        pass
 
 
 class _Refit(Outcome):
@@ -236,6 +260,7 @@ OUTCOMES: dict[str, Outcome] = {
     "model_check": _ModelCheck(),
     "index": _Index(),
     "investigate": _Investigate(),
+    "glimpse": _Glimpse(),
     "refit": _Refit(),
     "remedy": _Remedy(),
     "drill": _Drill(),

@@ -11,6 +11,7 @@ import time
 import zipfile
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import psutil
@@ -97,15 +98,28 @@ def test_a_line_of_the_logs_says_which_request_or_job_it_is_of(client: Client, p
     assert all({"level", "timestamp"} <= set(x) for of in lines.values() for x in of)
 
 
+def test_a_case_was_looked_at_while_its_index_was_built(client: Client, product: Product, calm: Case) -> None:
+    """1,500 images in ranges of 300: a look after each but the last, as long as the one before is over."""
+    looks = product.query("SELECT state, error FROM jobs WHERE kind = 'glimpse' AND subject_id = :case", case=calm.id)
+    assert 1 <= len(looks) <= 4
+    assert {tuple(look) for look in looks} == {("succeeded", None)}
+    assert client.early(calm.id) is None, "the finding is there"
+
+
 def test_ekfac_is_split_and_its_factors_are_made_once(
     client: Client, product: Product, calm: Case, sample: Sample
 ) -> None:
-    first, again = (
-        client.open_case(calm.project_id, calm.model_id, test_index=sample.affected, engine="ekfac", n_queries=10)
-        for _ in range(2)
-    )
+    asked: dict[str, Any] = {"test_index": sample.affected, "engine": "ekfac", "n_queries": 10}
+    first = client.open_case(calm.project_id, calm.model_id, **asked)
+    again = client.open_case(calm.project_id, calm.model_id, **asked, wait=False)
+    while (look := client.early(again.id)) is None:  # the index is there: it shows something while EK-FAC is at work
+        assert client.case(again.id).state == "scoring", "nothing was to be seen before the end"
+        time.sleep(0.1)
+    assert look.n_images == look.n_train == sum(look.suspects) + sum(look.rest)
+    assert len({image.index for image in look.leading} & sample.poison) >= 9
     assert first.job_id is not None
     assert again.job_id is not None
+    client.wait(again.job_id)
     stages = [[s.stage for s in client.job(case.job_id or "").shards] for case in (first, again)]
     assert stages == [[0, 1, 2, 3, 4, 4, 4, 4, 4, 5], [0, 0, 0, 0, 0, 1]], (
         "1,500 images: one part of factors, five passes"

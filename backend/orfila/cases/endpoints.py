@@ -9,7 +9,7 @@ from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, Response
 
 from orfila import pictures
-from orfila.cases import affected, beside, evidence, findings, portraits, related, schemas, service
+from orfila.cases import affected, beside, early, evidence, findings, portraits, related, schemas, service
 from orfila.datasets import images
 from orfila.datasets.models import Dataset
 from orfila.errors import NotFound
@@ -76,6 +76,12 @@ def update_case(
 ) -> schemas.Case:
     """Rename; archive or restore."""
     return service.update(session, subject, store, case_id, body)
+
+
+@router.get("/cases/{case_id}/early")
+def get_early_look(case_id: str, session: SessionDep, subject: SubjectDep) -> schemas.EarlyLook | None:
+    """What the training images say that are looked at so far, while a case is being scored; null before and after."""
+    return early.of(service.find(session, subject, case_id))
 
 
 @router.get("/cases/{case_id}/related")

@@ -41,6 +41,8 @@ class Case(Owned, Base):
     """`AffectedSpec` of each affected image: what the engine is given."""
     affected: Mapped[list[Any]]
     """`AffectedImage` of each: what is known of it."""
+    early: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
+    """`EarlyLook` while the case is being scored."""
     finding: Mapped[dict[str, Any] | None] = mapped_column(JSON(none_as_null=True))
     files: Mapped[dict[str, Any]] = mapped_column(default=dict)
     result_digest: Mapped[str | None] = mapped_column(String(64))

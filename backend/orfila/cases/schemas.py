@@ -122,6 +122,31 @@ class SharedMark(Response):
     strongest: int = Field(description="Position in `profile` of the band that the sentence tells of.")
 
 
+class EarlySuspect(Response):
+    """A training image that looks like poison so far."""
+
+    index: int
+    collapse_score: float
+
+
+class EarlyLook(Response):
+    """What the training images say that are looked at so far, while the case is being scored.
+
+    The shifts are those of the method on fewer images, so they move a little as more come. Nobody is flagged before the
+    end: evidence and threshold need every suspect.
+    """
+
+    n_images: int = Field(description="Training images looked at so far.")
+    n_train: int
+    n_suspects: int = Field(description="Of those looked at.")
+    edges: list[float] = Field(
+        description="Of equal bins of the mean influence shift; what lies beyond is in the outermost ones."
+    )
+    suspects: list[int] = Field(description="Suspects in each bin.")
+    rest: list[int] = Field(description="Other training images in each bin.")
+    leading: list[EarlySuspect] = Field(description="The most probable poison so far, at most 10 images.")
+
+
 class Finding(Response):
     """The answer to the case."""
 

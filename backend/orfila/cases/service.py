@@ -11,7 +11,7 @@ from sqlalchemy.orm import Session
 
 from orfila import __version__, columns
 from orfila.audit.service import record
-from orfila.cases import affected, repository, schemas
+from orfila.cases import affected, early, repository, schemas
 from orfila.cases.models import Case
 from orfila.datasets import service as datasets
 from orfila.datasets.models import Dataset
@@ -182,6 +182,8 @@ def create(
         created_by=subject.user_id,
     )
     case.job_id = job.id
+    if index.state == "ready" and body.engine == "ekfac":
+        early.look(session, case, ())
     record(
         session,
         subject.name,
@@ -237,7 +239,7 @@ def scored(session: Session, case: Case, result: InvestigateResult) -> None:
     case.affected = [a.model_dump(mode="json") for a in result.affected]
     case.finding = result.finding.model_dump(mode="json")
     case.result_digest = _digest(session, case, result.finding)
-    case.state, case.error = "in_review", None
+    case.state, case.error, case.early = "in_review", None, None
     record(
         session, "worker", "case.scored", "case", case.id, case.project_id,
         {"evidence": result.finding.evidence, "n_flagged": result.finding.n_flagged, "digest": case.result_digest},
@@ -289,7 +291,7 @@ def _digest(session: Session, case: Case, finding: schemas.Finding) -> str:
 
 def scoring_failed(session: Session, case: Case, sentence: str) -> None:
     """The investigation, or the index that it needs, failed."""
-    case.state, case.error = "failed", sentence
+    case.state, case.error, case.early = "failed", sentence, None
     record(session, "worker", "case.failed", "case", case.id, case.project_id, {"error": sentence}, case_id=case.id)
     tell(session, case)
 

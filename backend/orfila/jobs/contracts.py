@@ -8,7 +8,7 @@ from typing import Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from orfila.cases.schemas import AffectedImage, Engine, Finding, Rule
+from orfila.cases.schemas import AffectedImage, EarlyLook, Engine, Finding, Rule
 from orfila.checks.schemas import CheckOutcome
 from orfila.datasets.schemas import CifarLabels, ImageSize
 from orfila.drills.schemas import DrillOutcome, OptionValue
@@ -224,6 +224,30 @@ class InvestigateResult(Contract):
     finding: Finding
     affected: list[AffectedImage]
     ekfac: Tree | None = Field(None, description="The EK-FAC engine's files, where the case asked for that engine.")
+
+
+class GlimpseSpec(Contract):
+    """An early look at a case whose scores are not there yet, through the training images that are projected already.
+
+    Without `parts`: through the whole index, while EK-FAC is at work.
+    """
+
+    case_id: str
+    index_id: str
+    weights: str
+    card: ModelCard
+    pack: Tree
+    affected: list[AffectedSpec]
+    n_queries: int
+    seed: int
+    suspects: Literal["label", "all"]
+    parts: list[IndexShardResult] = Field(description="Ranges of the index that are done.")
+
+
+class GlimpseResult(Contract):
+    """What it showed; null where its parts were gone, because the index is whole by now."""
+
+    look: EarlyLook | None
 
 
 class RefitSpec(Contract):

@@ -51,7 +51,7 @@ def finish(session: Session, store: BlobStore, claim: Claim, result: dict[str, A
     if job.state == "cancelling" and (left or shard.stage + 1 < job.n_stages):
         _cancelled_when_idle(session, job)
     elif left:
-        return
+        outcomes.OUTCOMES[job.kind].advanced(session, job)
     elif shard.stage + 1 < job.n_stages:
         service.open_stage(session, job, shard.stage + 1)
     else:

@@ -12,6 +12,7 @@ JobKind = Literal[
     "model_check",
     "index",
     "investigate",
+    "glimpse",
     "refit",
     "map",
     "remedy",

@@ -1946,6 +1946,73 @@ export type DrillOutcome = {
 };
 
 /**
+ * EarlyLook
+ *
+ * What the training images say that are looked at so far, while the case is being scored.
+ *
+ * The shifts are those of the method on fewer images, so they move a little as more come. Nobody is flagged before the
+ * end: evidence and threshold need every suspect.
+ */
+export type EarlyLook = {
+    /**
+     * N Images
+     *
+     * Training images looked at so far.
+     */
+    n_images: number;
+    /**
+     * N Train
+     */
+    n_train: number;
+    /**
+     * N Suspects
+     *
+     * Of those looked at.
+     */
+    n_suspects: number;
+    /**
+     * Edges
+     *
+     * Of equal bins of the mean influence shift; what lies beyond is in the outermost ones.
+     */
+    edges: Array<number>;
+    /**
+     * Suspects
+     *
+     * Suspects in each bin.
+     */
+    suspects: Array<number>;
+    /**
+     * Rest
+     *
+     * Other training images in each bin.
+     */
+    rest: Array<number>;
+    /**
+     * Leading
+     *
+     * The most probable poison so far, at most 10 images.
+     */
+    leading: Array<EarlySuspect>;
+};
+
+/**
+ * EarlySuspect
+ *
+ * A training image that looks like poison so far.
+ */
+export type EarlySuspect = {
+    /**
+     * Index
+     */
+    index: number;
+    /**
+     * Collapse Score
+     */
+    collapse_score: number;
+};
+
+/**
  * Estimate
  *
  * A number with its 95 % interval and how it was obtained.
@@ -2323,7 +2390,7 @@ export type Job = {
     /**
      * Kind
      */
-    kind: 'ingest' | 'conversion' | 'model_check' | 'index' | 'investigate' | 'refit' | 'map' | 'remedy' | 'drill' | 'sweep' | 'compare' | 'check';
+    kind: 'ingest' | 'conversion' | 'model_check' | 'index' | 'investigate' | 'glimpse' | 'refit' | 'map' | 'remedy' | 'drill' | 'sweep' | 'compare' | 'check';
     /**
      * State
      */
@@ -2414,7 +2481,7 @@ export type JobDetail = {
     /**
      * Kind
      */
-    kind: 'ingest' | 'conversion' | 'model_check' | 'index' | 'investigate' | 'refit' | 'map' | 'remedy' | 'drill' | 'sweep' | 'compare' | 'check';
+    kind: 'ingest' | 'conversion' | 'model_check' | 'index' | 'investigate' | 'glimpse' | 'refit' | 'map' | 'remedy' | 'drill' | 'sweep' | 'compare' | 'check';
     /**
      * State
      */
@@ -7234,6 +7301,36 @@ export type UpdateCaseResponses = {
 };
 
 export type UpdateCaseResponse = UpdateCaseResponses[keyof UpdateCaseResponses];
+
+export type GetEarlyLookData = {
+    body?: never;
+    path: {
+        /**
+         * Case Id
+         */
+        case_id: string;
+    };
+    query?: never;
+    url: '/api/v1/cases/{case_id}/early';
+};
+
+export type GetEarlyLookErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GetEarlyLookResponses = {
+    /**
+     * Response Get Early Look
+     *
+     * Successful Response
+     */
+    200: EarlyLook | null;
+};
+
+export type GetEarlyLookResponse = GetEarlyLookResponses[keyof GetEarlyLookResponses];
 
 export type ListRelatedData = {
     body?: never;

@@ -28,6 +28,12 @@ export const axisTitle: Record<Axis, string> = {
   mark_score: 'mark score (standard deviations of clean test images)',
 }
 
+/** Of the groups of training images in a histogram, by colour scheme. */
+export const groupColours = {
+  dark: { rest: '#4a4f54', suspect: '#56b4e9', flagged: '#f0793a' },
+  light: { rest: '#c9cdd0', suspect: '#5a9cc4', flagged: '#d55e00' },
+}
+
 interface Box {
   left: number
   width: number
@@ -61,13 +67,7 @@ export const ScoreHistogram = memo(function ScoreHistogram({
 }) {
   const dark = useComputedColorScheme('light') === 'dark'
   const side = suspiciousSide[axis]
-  const colours = useMemo(
-    () =>
-      dark
-        ? { rest: '#4a4f54', suspect: '#56b4e9', flagged: '#f0793a' }
-        : { rest: '#c9cdd0', suspect: '#5a9cc4', flagged: '#d55e00' },
-    [dark],
-  )
+  const colours = groupColours[dark ? 'dark' : 'light']
   const bins = useMemo(() => makeBins(columns[axis], N_BINS), [columns, axis])
   const sorted = useMemo(() => axisValues(columns, axis), [columns, axis])
   const [dragCut, setDragCut] = useState<number | null>(null)

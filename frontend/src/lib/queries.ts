@@ -13,6 +13,7 @@ import {
   getDataset,
   getDrill,
   getDrillFigure,
+  getEarlyLook,
   getEvidence,
   getFigure,
   getImage,
@@ -210,6 +211,8 @@ export const q = {
     }),
   case: (id: string) =>
     queryOptions({ queryKey: ['case', id], queryFn: () => body(getCase({ path: { case_id: id } })) }),
+  early: (id: string) =>
+    queryOptions({ queryKey: ['case', id, 'early'], queryFn: () => body(getEarlyLook({ path: { case_id: id } })) }),
   // The scores of a result never change; after a refit the case has another result.
   caseColumns: (id: string, result: string | null) =>
     queryOptions({

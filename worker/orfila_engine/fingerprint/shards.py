@@ -149,14 +149,25 @@ def project_shard(
     shard.close(measurements, projector.left_out, str(projector.device))
 
 
-def reduce_shards(shards: Sequence[Path], out_dir: Path, *, data_digest: str = "", progress: Progress = quiet) -> None:
+def reduce_shards(
+    shards: Sequence[Path],
+    out_dir: Path,
+    *,
+    data_digest: str = "",
+    whole: bool = True,
+    progress: Progress = quiet,
+) -> NDArray[np.int64]:
     """Sum the shards' Gram matrices, factorise them, and measure every image's self-influence. The shards are kept.
 
-    Raises ValueError when the shards differ in model or settings, or do not cover 0 .. n without gap or overlap.
+    whole: they must cover 0 .. n without gap or overlap; otherwise the index is of their images alone, as if there were
+    no others. Returns the `index` of the training image in each of its rows, [n] ascending.
+
+    Raises ValueError when the shards differ in model or settings, overlap, or leave a gap in a whole index.
     """
     began = time.perf_counter()
     described = sorted(((json.loads((s / "shard.json").read_text()), s) for s in shards), key=lambda d: d[0]["start"])
-    n = _check_shards([meta for meta, _ in described])
+    images = _check_shards([meta for meta, _ in described], whole)
+    n = len(images)
     first = described[0][0]
     spec = IndexSpec(**first["spec"])
     layers = tuple(IndexedLayer(**layer) for layer in first["layers"])
@@ -191,6 +202,7 @@ def reduce_shards(shards: Sequence[Path], out_dir: Path, *, data_digest: str = "
     }
     (writing / "index.json").write_text(json.dumps(about, indent=1))
     put(writing, out_dir)
+    return images
 
 
 def stored_name(kind: str, number: int) -> str:
@@ -241,8 +253,8 @@ def _check(card: ModelCard, pixels: NDArray[np.uint8], labels: NDArray[np.int64]
         raise ValueError(f"a label lies outside the model's {len(card.classes)} classes; use the model's own data set")
 
 
-def _check_shards(described: Sequence[dict[str, Any]]) -> int:
-    """Number of images that the shards cover together."""
+def _check_shards(described: Sequence[dict[str, Any]], whole: bool) -> NDArray[np.int64]:
+    """`index` of the images that the shards cover together."""
     if not described:
         raise ValueError("there are no shards to reduce; project at least one range of images first")
     first = described[0]
@@ -254,12 +266,12 @@ def _check_shards(described: Sequence[dict[str, Any]]) -> int:
                 f"the shard of images {meta['start']} to {meta['stop']} differs from the first in "
                 f"{', '.join(differing)}; project it again with the same model and settings"
             )
-        if meta["start"] != position:
+        if meta["start"] < position or (whole and meta["start"] != position):
             raise ValueError(
                 f"a shard starts at image {meta['start']} where {position} is next; project the missing ones"
             )
         position = meta["stop"]
-    return position
+    return np.concatenate([np.arange(meta["start"], meta["stop"], dtype=np.int64) for meta in described])
 
 
 def _link(source: Path, target: Path) -> None:

@@ -10,6 +10,7 @@ from orfila_worker.tasks.check import check_cases
 from orfila_worker.tasks.compare import compare
 from orfila_worker.tasks.conversion import conversion
 from orfila_worker.tasks.drill import drill
+from orfila_worker.tasks.glimpse import glimpse
 from orfila_worker.tasks.index import index
 from orfila_worker.tasks.ingest import ingest
 from orfila_worker.tasks.investigate import investigate
@@ -28,6 +29,7 @@ TASKS: dict[str, Callable[[Work], Contract]] = {
     "model_check": model_check,
     "index": index,
     "investigate": investigate,
+    "glimpse": glimpse,
     "refit": refit,
     "remedy": remedy,
     "drill": drill,

@@ -20,6 +20,7 @@ import { count, duration, moment, percent, plural, pValue, score, share } from '
 import { q } from '@/lib/queries'
 import { compact } from '@/lib/search'
 import { AffectedPanel } from './affected-panel'
+import { EarlyLookPanel } from './early-look'
 import { RelatedCases } from './related'
 
 /** Two questions, and the p-value is that of the one that is less sure. */
@@ -278,6 +279,7 @@ export function OverviewScreen() {
                 <h2>{found.state === 'failed' ? 'No finding' : 'Scoring every training image'}</h2>
                 {found.error && <Text mb={12}>{found.error}</Text>}
                 {found.job_id && <JobProgress jobId={found.job_id} />}
+                {found.state === 'scoring' && <EarlyLookPanel item={found} />}
               </section>
             )}
           </div>
