@@ -45,6 +45,7 @@ from orfila.cases.schemas import (
     Engine,
     RelatedCase,
     Rule,
+    ScoreColumnName,
     ScoreColumns,
     ScoreRow,
 )
@@ -381,9 +382,10 @@ class Client:
         """Training images with their scores, best posterior first; `filters` as in GET /cases/{id}/scores."""
         return self._pages(f"/cases/{case_id}/scores", ScoreRow, **filters)
 
-    def columns(self, case_id: str) -> dict[str, NDArray[Any]]:
-        """Every training image's scores, one array for each column."""
-        return arrays(self._get(f"/cases/{case_id}/columns", ScoreColumns))
+    def columns(self, case_id: str, *names: ScoreColumnName) -> dict[str, NDArray[Any]]:
+        """Every training image's scores, one array for each column; only those that are named, where any are."""
+        answer = self._send("GET", f"/api/v1/cases/{case_id}/columns", params={"names": list(names)})
+        return arrays(ScoreColumns.model_validate_json(answer.content))
 
     def map(
         self, case_id: str, method: MapMethod = "pca", on_progress: OnProgress | None = None

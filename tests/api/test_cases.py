@@ -123,6 +123,9 @@ def test_columns_files_and_pictures(site):
     # This finding was written before marks were looked for.
     assert not decoded(columns["mark_score"]).any()
     assert set(columns) >= {"index", "label", "influence", "n_collapsed", "suspect", "flagged_paper"}
+    some = site.get(f"{path}/columns", names=["posterior", "flagged"])
+    assert (some["n"], some["columns"]) == (N_TRAIN, {name: columns[name] for name in ("posterior", "flagged")})
+    assert site.get(f"{path}/columns", names="name", status=422)["code"] == "invalid_request"
     text = site.client.get(f"/api/v1{path}/flagged.csv")
     assert text.headers["content-disposition"].startswith("attachment")
     rows = list(csv.DictReader(io.StringIO(text.text)))

@@ -122,9 +122,17 @@ def list_scores(
 
 
 @router.get("/cases/{case_id}/columns")
-def score_columns(case_id: str, session: SessionDep, subject: SubjectDep, store: StoreDep) -> schemas.ScoreColumns:
-    """All scores as columns, for filters, sorting and thresholds in the browser."""
-    return evidence.as_columns(store, service.find(session, subject, case_id))
+def score_columns(
+    case_id: str,
+    session: SessionDep,
+    subject: SubjectDep,
+    store: StoreDep,
+    names: Annotated[
+        list[schemas.ScoreColumnName] | None, Query(description="Only these; a column of a million images has 4 MB.")
+    ] = None,
+) -> schemas.ScoreColumns:
+    """Scores as columns, for filters, sorting and thresholds in the browser."""
+    return evidence.as_columns(store, service.find(session, subject, case_id), names)
 
 
 @router.get("/cases/{case_id}/flagged.csv", response_class=Response, responses=files.described("text/csv"))

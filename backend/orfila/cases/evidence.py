@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -90,13 +90,15 @@ def row(scores: columns.Scores, verdicts: Verdicts, index: int) -> schemas.Score
     )
 
 
-def as_columns(store: BlobStore, case: Case) -> schemas.ScoreColumns:
-    """All scores as typed arrays."""
+def as_columns(
+    store: BlobStore, case: Case, names: Sequence[schemas.ScoreColumnName] | None = None
+) -> schemas.ScoreColumns:
+    """Scores as typed arrays; all of them unless some are named."""
     scores = findings.scores(store, case)
     arrays = {"index": scores.index, "label": scores.label, "n_collapsed": scores.n_collapsed}
+    arrays |= scores.numbers | scores.flags
     return schemas.ScoreColumns(
-        n=len(scores),
-        columns={name: column(values) for name, values in (arrays | scores.numbers | scores.flags).items()},
+        n=len(scores), columns={name: column(arrays[name]) for name in (arrays if names is None else names)}
     )
 
 

@@ -287,14 +287,32 @@ class Column(Response):
     data: str
 
 
+ScoreColumnName = Literal[
+    "index",
+    "label",
+    "influence",
+    "shift_mean",
+    "n_collapsed",
+    "self_influence",
+    "relative_influence",
+    "collapse_score",
+    "posterior",
+    "rule_posterior",
+    "mark_score",
+    "suspect",
+    "flagged",
+    "flagged_rule",
+    "flagged_paper",
+]
+
+
 class ScoreColumns(Response):
     """Every training image's scores as columns, for filtering, sorting and thresholds in the browser."""
 
     n: int
     columns: dict[str, Column] = Field(
-        description="index, label, influence, shift_mean, n_collapsed, self_influence, relative_influence, "
-        "collapse_score, posterior, rule_posterior, mark_score, and as uint8 suspect, flagged, flagged_rule, "
-        "flagged_paper."
+        description="Those that were asked for, by name. Row i is the image with `index` i; suspect, flagged, "
+        "flagged_rule and flagged_paper are uint8."
     )
 
 

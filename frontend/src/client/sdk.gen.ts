@@ -683,7 +683,7 @@ export const listScores = <ThrowOnError extends boolean = true>(options: Options
 /**
  * Score Columns
  *
- * All scores as columns, for filters, sorting and thresholds in the browser.
+ * Scores as columns, for filters, sorting and thresholds in the browser.
  */
 export const scoreColumns = <ThrowOnError extends boolean = true>(options: Options<ScoreColumnsData, ThrowOnError>) => (options.client ?? client).get<ScoreColumnsResponses, ScoreColumnsErrors, ThrowOnError>({ url: '/api/v1/cases/{case_id}/columns', ...options });
 

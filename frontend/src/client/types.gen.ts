@@ -4207,7 +4207,7 @@ export type ScoreColumns = {
     /**
      * Columns
      *
-     * index, label, influence, shift_mean, n_collapsed, self_influence, relative_influence, collapse_score, posterior, rule_posterior, mark_score, and as uint8 suspect, flagged, flagged_rule, flagged_paper.
+     * Those that were asked for, by name. Row i is the image with `index` i; suspect, flagged, flagged_rule and flagged_paper are uint8.
      */
     columns: {
         [key: string]: Column;
@@ -7467,7 +7467,14 @@ export type ScoreColumnsData = {
          */
         case_id: string;
     };
-    query?: never;
+    query?: {
+        /**
+         * Names
+         *
+         * Only these; a column of a million images has 4 MB.
+         */
+        names?: Array<'index' | 'label' | 'influence' | 'shift_mean' | 'n_collapsed' | 'self_influence' | 'relative_influence' | 'collapse_score' | 'posterior' | 'rule_posterior' | 'mark_score' | 'suspect' | 'flagged' | 'flagged_rule' | 'flagged_paper'> | null;
+    };
     url: '/api/v1/cases/{case_id}/columns';
 };
 

@@ -4,7 +4,7 @@
 import { useComputedColorScheme } from '@mantine/core'
 import { type KeyboardEvent, memo, type PointerEvent, useCallback, useEffect, useMemo, useRef, useState } from 'react'
 import { countBins, makeBins } from '@/lib/binning'
-import type { CaseColumns } from '@/lib/columns'
+import { type CaseColumns, scoresOf } from '@/lib/columns'
 import { plural, score, share } from '@/lib/format'
 import {
   type Axis,
@@ -68,7 +68,7 @@ export const ScoreHistogram = memo(function ScoreHistogram({
   const dark = useComputedColorScheme('light') === 'dark'
   const side = suspiciousSide[axis]
   const colours = groupColours[dark ? 'dark' : 'light']
-  const bins = useMemo(() => makeBins(columns[axis], N_BINS), [columns, axis])
+  const bins = useMemo(() => makeBins(scoresOf(columns, axis), N_BINS), [columns, axis])
   const sorted = useMemo(() => axisValues(columns, axis), [columns, axis])
   const [dragCut, setDragCut] = useState<number | null>(null)
   const settledCount = countAbove(ranking, threshold)
@@ -77,9 +77,10 @@ export const ScoreHistogram = memo(function ScoreHistogram({
 
   const counts = useMemo(() => {
     const { suspect } = columns
+    const values = scoresOf(columns, axis)
     return {
-      suspects: countBins(bins, columns[axis], (row) => suspect[row] === 1),
-      rest: countBins(bins, columns[axis], (row) => suspect[row] !== 1 && axis !== 'mark_score'), // it is of suspects alone
+      suspects: countBins(bins, values, (row) => suspect[row] === 1),
+      rest: countBins(bins, values, (row) => suspect[row] !== 1 && axis !== 'mark_score'), // it is of suspects alone
     }
   }, [bins, columns, axis])
   const barColours = useCallback(

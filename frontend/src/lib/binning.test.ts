@@ -2,7 +2,7 @@ import { expect, test } from 'vitest'
 import { countBins, makeBins } from './binning'
 
 test('every finite value is counted once, edges included', () => {
-  const values = Float32Array.from([0, 0.5, 1, 1, -1, Number.NaN])
+  const values = Float32Array.from([0, 0.5, 1, 1, -1, Number.NaN, Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY])
   const bins = makeBins(values, 4)
   expect(bins.start).toBe(-1)
   expect(bins.width).toBe(0.5)

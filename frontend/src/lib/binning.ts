@@ -9,7 +9,12 @@ export interface Bins {
 
 /** Bins over the finite range of the values; the far tails beyond the 0.05 % quantiles share the outermost bins. */
 export function makeBins(values: Values, n: number): Bins {
-  const sorted = Float64Array.from(values).filter(Number.isFinite).sort()
+  // The browser's own sort puts infinity and what is not a number at the ends.
+  const all = values.slice().sort()
+  let [first, last] = [0, all.length]
+  while (last > 0 && !Number.isFinite(all[last - 1])) last--
+  while (first < last && !Number.isFinite(all[first])) first++
+  const sorted = all.subarray(first, last)
   if (sorted.length === 0) return { start: 0, width: 1, centres: Array.from({ length: n }, (_, i) => i + 0.5) }
   const tail = Math.floor(sorted.length * 0.0005)
   const low = sorted[tail]

@@ -1,10 +1,10 @@
 import { expect, test } from 'vitest'
-import { density, Grid, inside, panBy, toPlane, toScreen, viewOfAll, zoomAt } from './plane'
+import { density, extentOf, Grid, inside, panBy, toPlane, toScreen, viewOf, zoomAt } from './plane'
 
 const size = { width: 400, height: 200 }
 const x = Float32Array.from([0, 10, 5, Number.NaN, 2])
 const y = Float32Array.from([0, -4, 6, Number.NaN, 1])
-const whole = viewOfAll(x, y, size)
+const whole = viewOf(extentOf(x, y), size)
 
 test('all points stand on the screen, with room around them', () => {
   const places = [0, 1, 2, 4].map((i) => toScreen(whole, size, x[i], y[i]))
@@ -12,7 +12,7 @@ test('all points stand on the screen, with room around them', () => {
   expect(Math.max(...places.map(([px]) => px))).toBeCloseTo(376)
   expect(Math.min(...places.map(([, py]) => py))).toBeCloseTo(12)
   expect(places[2][1]).toBeCloseTo(12) // the highest y is at the top
-  expect(viewOfAll(new Float32Array(0), new Float32Array(0), size)).toEqual({ x: 0, y: 0, kx: 1, ky: 1 })
+  expect(viewOf(extentOf(new Float32Array(0), new Float32Array(0)), size)).toEqual({ x: 0, y: 0, kx: 1, ky: 1 })
 })
 
 test('zooming keeps what is under the pointer, and has limits; panning moves by pixels', () => {
@@ -35,8 +35,8 @@ test('the nearest point is found within reach, the same as by looking at all', (
   }
   const [xs, ys] = [Float32Array.from({ length: n }, random), Float32Array.from({ length: n }, random)]
   xs[7] = Number.NaN
-  const grid = new Grid(xs, ys)
-  const all = viewOfAll(xs, ys, size)
+  const grid = new Grid(xs, ys, extentOf(xs, ys))
+  const all = viewOf(extentOf(xs, ys), size)
   for (const view of [all, zoomAt(all, all, size, 120, 40, 12)]) {
     for (let k = 0; k < 200; k++) {
       const [px, py] = [random() * size.width, random() * size.height]
@@ -50,7 +50,7 @@ test('the nearest point is found within reach, the same as by looking at all', (
       expect(grid.nearest(view, size, px, py, 8)).toBe(best)
     }
   }
-  expect(new Grid(x, y).nearest(whole, size, 200, 100, 3)).toBe(-1)
+  expect(new Grid(x, y, extentOf(x, y)).nearest(whole, size, 200, 100, 3)).toBe(-1)
 })
 
 test('a lasso takes what lies inside, also of a line that bends inwards', () => {

@@ -17,8 +17,16 @@ export interface Size {
 const MARGIN = 0.06
 const MOST_ZOOM = 5_000
 
-/** The view that shows all points; not a number means that a point is not shown. */
-export function viewOfAll(x: Float32Array, y: Float32Array, { width, height }: Size): View {
+/** The least box around the points. */
+export interface Extent {
+  left: number
+  right: number
+  bottom: number
+  top: number
+}
+
+/** Where the points lie; not a number means that a point is not shown. */
+export function extentOf(x: Float32Array, y: Float32Array): Extent {
   let [left, right, bottom, top] = [Infinity, -Infinity, Infinity, -Infinity]
   for (let i = 0; i < x.length; i++) {
     if (Number.isNaN(x[i])) continue
@@ -27,6 +35,11 @@ export function viewOfAll(x: Float32Array, y: Float32Array, { width, height }: S
     bottom = Math.min(bottom, y[i])
     top = Math.max(top, y[i])
   }
+  return { left, right, bottom, top }
+}
+
+/** The view that shows all points. */
+export function viewOf({ left, right, bottom, top }: Extent, { width, height }: Size): View {
   if (left > right) return { x: 0, y: 0, kx: 1, ky: 1 }
   const room = 1 - 2 * MARGIN
   return {
@@ -71,8 +84,9 @@ export class Grid {
   constructor(
     private readonly x: Float32Array,
     private readonly y: Float32Array,
+    extent: Extent,
   ) {
-    const whole = viewOfAll(x, y, { width: 1, height: 1 })
+    const whole = viewOf(extent, { width: 1, height: 1 })
     const room = 1 - 2 * MARGIN
     this.left = whole.x - room / whole.kx / 2
     this.bottom = whole.y - room / whole.ky / 2
@@ -145,7 +159,7 @@ export function inside(polygon: readonly number[], x: Float32Array, y: Float32Ar
 
 /** How many points fall into each of bins x bins cells, the lowest row first: a picture for where WebGL is absent. */
 export function density(x: Float32Array, y: Float32Array, bins: number) {
-  const { x: cx, y: cy, kx, ky } = viewOfAll(x, y, { width: bins, height: bins })
+  const { x: cx, y: cy, kx, ky } = viewOf(extentOf(x, y), { width: bins, height: bins })
   const counts = Array.from({ length: bins }, () => new Array<number>(bins).fill(0))
   for (let i = 0; i < x.length; i++) {
     if (Number.isNaN(x[i])) continue

@@ -78,13 +78,19 @@ import {
   type CaseColumns,
   DATASET_COLUMNS,
   type DatasetColumns,
+  decodeColumn,
   decodeColumns,
+  type MoreCaseColumn,
   PREDICTION_COLUMNS,
   type PredictionColumns,
+  rowNumbers,
 } from './columns'
 import { everything, nextPage, together } from './pages'
 
 const immutable = { staleTime: Number.POSITIVE_INFINITY } as const
+
+/** The index is not sent: row i is the training image with `index` i. */
+const withIndex = (columns: Omit<CaseColumns, 'index'>): CaseColumns => ({ ...columns, index: rowNumbers(columns.n) })
 
 export const q = {
   session: () => queryOptions({ queryKey: ['session'], queryFn: () => body(currentSession()), retry: false }),
@@ -218,7 +224,21 @@ export const q = {
     queryOptions({
       queryKey: ['case-columns', id, result],
       queryFn: async () =>
-        decodeColumns<CaseColumns>(await body(scoreColumns({ path: { case_id: id } })), CASE_COLUMNS),
+        withIndex(
+          decodeColumns<Omit<CaseColumns, 'index'>>(
+            await body(scoreColumns({ path: { case_id: id }, query: { names: [...CASE_COLUMNS] } })),
+            CASE_COLUMNS,
+          ),
+        ),
+      ...immutable,
+    }),
+  moreCaseColumns: (id: string, result: string | null, name: MoreCaseColumn) =>
+    queryOptions({
+      queryKey: ['case-columns', id, result, name],
+      queryFn: async () => {
+        const { columns } = await body(scoreColumns({ path: { case_id: id }, query: { names: [name] } }))
+        return { [name]: decodeColumn(columns[name]) }
+      },
       ...immutable,
     }),
   evidence: (id: string, index: number) =>

@@ -35,14 +35,19 @@ export function select(
   return { selected: new Set([index]), focused: index, anchor: index }
 }
 
-export function selectAll(selection: Selection, order: ArrayLike<number>): Selection {
-  return { ...selection, selected: new Set(Array.from(order)) }
+export function selectAll(selection: Selection, order: Iterable<number>): Selection {
+  return { ...selection, selected: new Set(order) }
 }
 
 /** What a verdict applies to: the selection when it holds the focused image, else the focused image alone. */
 export function targets(selection: Selection): number[] {
   if (selection.focused === null) return [...selection.selected]
   return selection.selected.has(selection.focused) ? [...selection.selected] : [selection.focused]
+}
+
+/** How many images `targets` gives, without listing them. */
+export function countTargets(selection: Selection): number {
+  return selection.focused === null || selection.selected.has(selection.focused) ? selection.selected.size : 1
 }
 
 export function indexOf(order: ArrayLike<number>, index: number): number {

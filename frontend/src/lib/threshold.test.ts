@@ -4,22 +4,15 @@ import { axisValues, countAbove, countBeyond, cutFor, rankSuspects, readRanking,
 
 function columns(posterior: number[], suspect = posterior.map(() => 1)): CaseColumns {
   const n = posterior.length
-  const zeros = new Float32Array(n)
   return {
     n,
     index: Int32Array.from(posterior, (_, i) => 100 + i),
     label: new Int32Array(n),
-    influence: zeros,
     shift_mean: Float32Array.from(posterior, (p) => -p),
-    n_collapsed: new Int32Array(n),
-    self_influence: zeros,
-    relative_influence: zeros,
     collapse_score: Float32Array.from(posterior),
     posterior: Float32Array.from(posterior),
-    mark_score: zeros,
     suspect: Uint8Array.from(suspect),
     flagged: new Uint8Array(n),
-    flagged_paper: new Uint8Array(n),
   }
 }
 

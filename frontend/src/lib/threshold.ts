@@ -1,6 +1,6 @@
 // What a threshold on the posterior would flag, and how good that set would be. Pure arithmetic on sorted suspects, so
 // that dragging the line over 50,000 images stays far below a frame.
-import type { CaseColumns, Values } from './columns'
+import { type CaseColumns, filterRows, scoresOf, sortRows } from './columns'
 import type { VerdictValue } from './verdicts'
 
 export interface Ranking {
@@ -20,10 +20,8 @@ export interface ThresholdReading {
 
 /** Rows of the suspects, most suspicious first; verdicts do not move them, so that this is sorted once. */
 export function suspectRows({ n, posterior, collapse_score, suspect }: CaseColumns): Int32Array {
-  const rows: number[] = []
-  for (let row = 0; row < n; row++) if (suspect[row]) rows.push(row)
-  rows.sort((a, b) => posterior[b] - posterior[a] || collapse_score[b] - collapse_score[a] || a - b)
-  return Int32Array.from(rows)
+  const rows = filterRows(n, (row) => suspect[row] === 1)
+  return sortRows(rows, posterior, 'desc', collapse_score)
 }
 
 /** rows: of `suspectRows`, where somebody has sorted them already. */
@@ -89,12 +87,10 @@ export const suspiciousSide: Record<Axis, 'low' | 'high'> = {
 
 /** Values of the suspects on an axis, most suspicious first. */
 export function axisValues(columns: CaseColumns, axis: Axis): Float64Array {
-  const values: Values = columns[axis]
-  const sign = suspiciousSide[axis] === 'low' ? -1 : 1
-  const of: number[] = []
-  for (let row = 0; row < columns.n; row++) if (columns.suspect[row]) of.push(sign * values[row])
-  const sorted = Float64Array.from(of).sort().reverse()
-  return sign === 1 ? sorted : sorted.map((v) => -v)
+  const values = scoresOf(columns, axis)
+  const suspects = filterRows(columns.n, (row) => columns.suspect[row] === 1)
+  const sorted = Float64Array.from(suspects, (row) => values[row]).sort()
+  return suspiciousSide[axis] === 'low' ? sorted : sorted.reverse()
 }
 
 /** Where to draw the line on an axis so that `count` suspects lie beyond it. */

@@ -24,6 +24,13 @@ const axes: { value: Axis; label: string }[] = [
 type ViewName = NonNullable<View['view']>
 const viewName: Record<ViewName, string> = { histogram: 'Histogram', map: 'Map', transforms: 'Transforms' }
 
+/** Two views stand side by side where there is room, and take turns elsewhere. `view`: the one that the address names. */
+export function useShownViews(asked: View['view']): { isWide: boolean; names: ViewName[]; view: ViewName } {
+  const isWide = useMediaQuery('(min-width: 1700px)') ?? false
+  const names: ViewName[] = isWide ? ['map', 'transforms'] : ['histogram', 'map', 'transforms']
+  return { isWide, names, view: names.includes(asked ?? 'histogram') ? (asked ?? 'histogram') : 'map' }
+}
+
 export interface ScoresPanelProps {
   item: Case
   finding: Finding
@@ -33,7 +40,8 @@ export interface ScoresPanelProps {
   ranking: Ranking
   verdicts: ReadonlyMap<number, VerdictValue>
   selected: ReadonlySet<number>
-  order: Int32Array
+  /** [n] whether each image passes the gallery's filters. */
+  shown: Uint8Array
   labelOf: (index: number) => string
   view: View['view']
   axis: Axis
@@ -49,15 +57,12 @@ export interface ScoresPanelProps {
   onTool: (tool: MapTool) => void
   onPreview: (count: number | null) => void
   onPick: (index: number, event: { shiftKey: boolean; ctrlKey: boolean; metaKey: boolean }) => void
-  onLasso: (indices: number[], how: HowSelected) => void
+  onLasso: (indices: Int32Array, how: HowSelected) => void
 }
 
 export const ScoresPanel = memo(function ScoresPanel(props: ScoresPanelProps) {
   const { item, finding, dataset, atlas, columns, ranking, axis, threshold, moved, brush, set } = props
-  // Two views stand side by side where there is room, and take turns elsewhere.
-  const isWide = useMediaQuery('(min-width: 1700px)') ?? false
-  const names: ViewName[] = isWide ? ['map', 'transforms'] : ['histogram', 'map', 'transforms']
-  const view = names.includes(props.view ?? 'histogram') ? (props.view ?? 'histogram') : 'map'
+  const { isWide, names, view } = useShownViews(props.view)
   const viewTabs = (
     <TabList
       name="View of the scores"
@@ -127,7 +132,7 @@ export const ScoresPanel = memo(function ScoresPanel(props: ScoresPanelProps) {
             columns={columns}
             verdicts={props.verdicts}
             selected={props.selected}
-            order={props.order}
+            shown={props.shown}
             labelOf={props.labelOf}
             method={props.method}
             colour={props.colour}

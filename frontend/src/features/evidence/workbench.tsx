@@ -6,7 +6,7 @@
 // the detail of the image, the map) follows when the keys rest.
 import { Skeleton } from '@mantine/core'
 import { useThrottledValue } from '@mantine/hooks'
-import { useQuery } from '@tanstack/react-query'
+import { useQueries, useQuery } from '@tanstack/react-query'
 import { useParams, useSearch } from '@tanstack/react-router'
 import { type CSSProperties, useCallback, useEffect, useMemo, useRef, useState } from 'react'
 import type { Atlas, Case, Dataset, Finding } from '@/client'
@@ -15,11 +15,11 @@ import { Splitter, useSize } from '@/components/splitter'
 import { Empty, Loaded } from '@/components/states'
 import { address } from '@/lib/api'
 import { naturalZoom } from '@/lib/atlas'
-import type { CaseColumns } from '@/lib/columns'
+import { type CaseColumns, MORE_CASE_COLUMNS, maskOf } from '@/lib/columns'
 import { className, count } from '@/lib/format'
 import { type KeyAction, movePlace } from '@/lib/keys'
 import { q } from '@/lib/queries'
-import { nothing, select, selectAll, targets, useSelection } from '@/lib/selection'
+import { countTargets, nothing, select, selectAll, targets, useSelection } from '@/lib/selection'
 import { countAbove, rankSuspects, suspectRows } from '@/lib/threshold'
 import { nextUndecided, type VerdictValue } from '@/lib/verdicts'
 import { GalleryFilters, tabName } from './gallery-filters'
@@ -27,9 +27,10 @@ import { type Gain, Inspector } from './inspector'
 import { KeySheet } from './key-sheet'
 import { LearnControl } from './learn-control'
 import type { HowSelected, MapTool } from './map/fingerprint-map'
+import { useMapAhead } from './map/use-map'
 import { galleryOrder } from './order'
 import { SavedViews } from './saved-views'
-import { ScoresPanel } from './scores-panel'
+import { ScoresPanel, useShownViews } from './scores-panel'
 import { useLearning } from './use-learning'
 import { useVerdicts } from './use-verdicts'
 import { useWorkbenchKeys } from './use-workbench-keys'
@@ -78,7 +79,8 @@ function Workbench({
   const [mapTool, setMapTool] = useState<MapTool>('lasso')
 
   const tab = search.tab ?? 'flagged'
-  const axis = search.axis ?? 'shift_mean'
+  // Until a column that was asked for is there, the first one stands for it.
+  const axis = columns[search.axis ?? 'shift_mean'] ? (search.axis ?? 'shift_mean') : 'shift_mean'
   const sort = search.sort ?? 'posterior'
   const threshold = search.t ?? finding.threshold
   const zoom = search.zoom ?? naturalZoom(atlas.tile)
@@ -94,7 +96,7 @@ function Workbench({
   const flaggedCount = preview ?? countAbove(ranking, threshold)
   // Only the tab that shows them follows the line: another order of all images would cost a frame for each step of it.
   const shownFlagged = tab === 'flagged' ? flaggedCount : 0
-  const flagged = useMemo(() => new Set(suspects.subarray(0, shownFlagged)), [suspects, shownFlagged])
+  const flagged = useMemo(() => suspects.subarray(0, shownFlagged), [suspects, shownFlagged])
   // A verdict filter must not pull an image away under the reviewer's eyes while it is being judged, so the gallery
   // follows verdicts only when a filter asks for them.
   const filterVerdicts = search.verdict === undefined ? noMap : verdicts
@@ -129,12 +131,7 @@ function Workbench({
     return () => clearTimeout(timer)
   }, [focused, search.i, set])
 
-  const labels = useMemo(() => {
-    const map = new Map<number, number>()
-    for (let row = 0; row < columns.n; row++) map.set(columns.index[row], columns.label[row])
-    return map
-  }, [columns])
-  const labelOf = useCallback((index: number) => className(dataset.classes, labels.get(index)), [dataset, labels])
+  const labelOf = useCallback((index: number) => className(dataset.classes, columns.label[index]), [dataset, columns])
   const verdictOf = useCallback((index: number) => verdicts.get(index) ?? null, [verdicts])
   const latest = useRef({ order, selection, verdicts })
   latest.current = { order, selection, verdicts }
@@ -147,10 +144,11 @@ function Workbench({
   )
   const open = useCallback((index: number) => pick(index, plainClick), [pick])
   const onLasso = useCallback(
-    (indices: number[], how: HowSelected) => {
+    (indices: Int32Array, how: HowSelected) => {
       const { selection: now } = latest.current
-      const selected = new Set(how === 'replace' ? [] : now.selected)
-      for (const index of indices) if (how !== 'toggle' || !selected.delete(index)) selected.add(index)
+      const selected = new Set(how === 'replace' ? indices : now.selected)
+      if (how === 'extend') for (const index of indices) selected.add(index)
+      if (how === 'toggle') for (const index of indices) if (!selected.delete(index)) selected.add(index)
       setSelection({ ...now, selected })
       // What was drawn around is what one wants to see.
       if (selected.size > 0) set({ tab: 'selected' })
@@ -228,7 +226,8 @@ function Workbench({
   }
   useWorkbenchKeys(act, () => setBlink(false))
 
-  const judged = useMemo(() => order.reduce((n, index) => n + (verdicts.has(index) ? 1 : 0), 0), [order, verdicts])
+  const shown = useMemo(() => maskOf(columns.n, order), [columns, order])
+  const judged = useMemo(() => [...verdicts.keys()].reduce((n, index) => n + shown[index], 0), [shown, verdicts])
   const shownName = { flagged: flaggedCount, all: columns.n, selected: selection.selected.size }
   return (
     <div className="workbench" style={{ '--inspector': `${inspector.size}px` } as CSSProperties}>
@@ -242,7 +241,7 @@ function Workbench({
           ranking={ranking}
           verdicts={lateVerdicts}
           selected={lateSelected}
-          order={order}
+          shown={shown}
           labelOf={labelOf}
           view={search.view}
           axis={axis}
@@ -315,7 +314,7 @@ function Workbench({
           dataset={dataset}
           index={focused}
           verdict={focused === null ? null : verdictOf(focused)}
-          targets={targets(selection).length}
+          targets={countTargets(selection)}
           blink={blink}
           difference={difference}
           glass={glass}
@@ -330,17 +329,31 @@ function Workbench({
   )
 }
 
+const together = (found: { data?: Partial<CaseColumns> }[]): Partial<CaseColumns> =>
+  Object.assign({}, ...found.map((each) => each.data))
+
 export function WorkbenchScreen() {
   const { caseId } = useParams({ from: FROM })
   const query = useQuery(q.case(caseId))
   const item = query.data
   const dataset = useQuery({ ...q.dataset(item?.dataset_id ?? ''), enabled: item !== undefined })
+  const result = item?.result_digest ?? null
   const columns = useQuery({
-    ...q.caseColumns(caseId, item?.result_digest ?? null),
+    ...q.caseColumns(caseId, result),
     enabled: Boolean(item?.finding),
     // While the scores that have learned are on their way, the earlier ones stay.
     placeholderData: (earlier, of) => (of?.queryKey[1] === caseId ? earlier : undefined),
   })
+  const { sort, axis, view, map } = useSearch({ from: FROM })
+  const more = useQueries({
+    queries: MORE_CASE_COLUMNS.map((name) => ({
+      ...q.moreCaseColumns(caseId, result, name),
+      enabled: Boolean(item?.finding) && (sort === name || axis === name),
+    })),
+    combine: together,
+  })
+  useMapAhead(caseId, map ?? 'pca', useShownViews(view).view === 'map' && Boolean(item?.finding))
+  const table = useMemo(() => columns.data && { ...columns.data, ...more }, [columns.data, more])
   return (
     <Loaded query={query}>
       {(found) =>
@@ -352,14 +365,14 @@ export function WorkbenchScreen() {
           <Loaded query={dataset} skeleton={<Skeleton height="100%" />}>
             {(data) => (
               <Loaded query={columns} skeleton={<Skeleton height="100%" />}>
-                {(table) =>
+                {(first) =>
                   data.atlas ? (
                     <Workbench
                       item={found}
                       finding={found.finding as Finding}
                       dataset={data}
                       atlas={data.atlas}
-                      columns={table}
+                      columns={table ?? first}
                     />
                   ) : (
                     <Empty>This data set has no thumbnails.</Empty>

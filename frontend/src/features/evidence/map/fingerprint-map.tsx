@@ -19,13 +19,27 @@ import { Plot } from '@/components/plot'
 import { toProblem } from '@/lib/api'
 import { naturalZoom } from '@/lib/atlas'
 import { keyName, useBindings } from '@/lib/bindings'
-import type { CaseColumns } from '@/lib/columns'
+import { type CaseColumns, filterRows } from '@/lib/columns'
 import { count, percent, score } from '@/lib/format'
-import { density, Grid, inside, panBy, type Size, toPlane, toScreen, type View, viewOfAll, zoomAt } from '@/lib/plane'
+import {
+  density,
+  type Extent,
+  extentOf,
+  Grid,
+  inside,
+  panBy,
+  type Size,
+  toPlane,
+  toScreen,
+  type View,
+  viewOf,
+  zoomAt,
+} from '@/lib/plane'
 import type { VerdictValue } from '@/lib/verdicts'
 import { type ColourBy, drawingOrder, dress, scoreColour, scoreRange, VIRIDIS } from './looks'
 import { PointLayer } from './point-layer'
 import { type MapMethod, useMap } from './use-map'
+import { usePace } from './use-pace'
 
 const REACH = 8
 const STEP = 1.5
@@ -45,8 +59,8 @@ export interface MapProps {
   columns: CaseColumns
   verdicts: ReadonlyMap<number, VerdictValue>
   selected: ReadonlySet<number>
-  /** `index` of the images that pass the gallery's filters. */
-  order: Int32Array
+  /** [n] whether each image passes the gallery's filters. */
+  shown: Uint8Array
   labelOf: (index: number) => string
   method: MapMethod
   colour: ColourBy
@@ -55,7 +69,7 @@ export interface MapProps {
   onColour: (colour: ColourBy) => void
   onTool: (tool: MapTool) => void
   onPick: (index: number, event: { shiftKey: boolean; ctrlKey: boolean; metaKey: boolean }) => void
-  onLasso: (indices: number[], how: HowSelected) => void
+  onLasso: (indices: Int32Array, how: HowSelected) => void
   height: number
   /** What stands first in the map's own row of controls. */
   tabs?: ReactNode
@@ -144,16 +158,22 @@ export function FingerprintMap(props: MapProps) {
 }
 
 function Points(props: MapProps & { x: Float32Array; y: Float32Array }) {
-  const { x, y, columns, colour, verdicts, selected, order, tool, datasetId, atlas, labelOf, height, onPick, onLasso } =
+  const { x, y, columns, colour, verdicts, selected, shown, tool, datasetId, atlas, labelOf, height, onPick, onLasso } =
     props
   const dark = useComputedColorScheme('light') === 'dark'
   const canvas = useRef<HTMLCanvasElement>(null)
   const layer = useRef<PointLayer | null>(null)
   const [size, setSize] = useState<Size>({ width: 0, height })
-  const whole = useMemo(() => viewOfAll(x, y, size), [x, y, size])
+  const extent = useMemo(() => extentOf(x, y), [x, y])
+  const whole = useMemo(() => viewOf(extent, size), [extent, size])
   const [moved, setMoved] = useState<View | null>(null)
   const view = moved ?? whole
-  const grid = useMemo(() => new Grid(x, y), [x, y])
+  // Made when the pointer first asks for a point: nobody shall wait for it before the map is drawn.
+  const made = useRef<{ extent: Extent; grid: Grid } | null>(null)
+  const nearest = (px: number, py: number): number => {
+    if (made.current?.extent !== extent) made.current = { extent, grid: new Grid(x, y, extent) }
+    return made.current.grid.nearest(view, size, px, py, REACH)
+  }
   const [hovered, setHovered] = useState(-1)
   const [lasso, setLasso] = useState<number[]>([])
 
@@ -168,7 +188,8 @@ function Points(props: MapProps & { x: Float32Array; y: Float32Array }) {
   }, [height])
   useEffect(() => {
     if (!canvas.current) return
-    const made = new PointLayer(canvas.current, x, y, drawingOrder(columns))
+    const nSuspects = filterRows(columns.n, (row) => columns.suspect[row] === 1).length
+    const made = new PointLayer(canvas.current, x, y, drawingOrder(columns), nSuspects)
     layer.current = made
     return () => {
       layer.current = null
@@ -176,24 +197,24 @@ function Points(props: MapProps & { x: Float32Array; y: Float32Array }) {
     }
   }, [x, y, columns])
 
-  const shown = useMemo(() => new Set(order), [order])
   const shownVerdicts = colour === 'verdict' ? verdicts : none
   const clothes = useMemo(
     () => dress(columns, colour, shownVerdicts, selected, shown, dark),
     [columns, colour, shownVerdicts, selected, shown, dark],
   )
   const dressed = useRef<unknown>(null)
-  useEffect(() => {
-    if (!layer.current || size.width === 0) return
-    const frame = requestAnimationFrame(() => {
+  const paint = useMemo(() => {
+    if (size.width === 0) return null
+    return (stride: number) => {
       if (dressed.current !== clothes || layer.current?.isNew()) layer.current?.dress(clothes.colours, clothes.looks)
       dressed.current = clothes
       // Dots grow a little as one comes nearer.
       const nearer = Math.min(2.5, (view.kx / whole.kx) ** 0.3)
-      layer.current?.draw(view, size, (columns.n > 20_000 ? 3 : 5) * nearer, dark ? [1, 1, 1] : [0.1, 0.12, 0.13])
-    })
-    return () => cancelAnimationFrame(frame)
+      const ink: [number, number, number] = dark ? [1, 1, 1] : [0.1, 0.12, 0.13]
+      layer.current?.draw(view, size, (columns.n > 20_000 ? 3 : 5) * nearer, ink, stride)
+    }
   }, [clothes, view, whole, size, dark, columns.n])
+  usePace(paint, view, columns.n)
 
   const place = useCallback((event: { clientX: number; clientY: number }): [number, number] => {
     const box = canvas.current?.getBoundingClientRect()
@@ -238,15 +259,12 @@ function Points(props: MapProps & { x: Float32Array; y: Float32Array }) {
     const end = (e: globalThis.PointerEvent) => {
       cancel()
       if (!far) {
-        const row = grid.nearest(view, size, ...place(e), REACH)
+        const row = nearest(...place(e))
         if (row >= 0) onPick(columns.index[row], e)
       } else if (tool === 'lasso') {
         const polygon = line.flatMap((_, k) => (k % 2 ? [] : toPlane(view, size, line[k], line[k + 1])))
         const how = e.shiftKey ? 'extend' : e.ctrlKey || e.metaKey ? 'toggle' : 'replace'
-        onLasso(
-          Array.from(inside(polygon, x, y), (row) => columns.index[row]),
-          how,
-        )
+        onLasso(inside(polygon, x, y), how)
       }
     }
     const cancel = () => {
@@ -260,7 +278,7 @@ function Points(props: MapProps & { x: Float32Array; y: Float32Array }) {
   }
   const hover = (event: PointerEvent<HTMLCanvasElement>) => {
     const [px, py] = place(event)
-    const row = event.buttons ? -1 : grid.nearest(view, size, px, py, REACH)
+    const row = event.buttons ? -1 : nearest(px, py)
     setHovered(row)
   }
 

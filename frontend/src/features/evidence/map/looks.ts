@@ -1,5 +1,5 @@
 // What each point of the map looks like. Meaning has colour and shape, as everywhere (Okabe-Ito); scores are viridis.
-import type { CaseColumns } from '@/lib/columns'
+import { type CaseColumns, filterRows, maskOf, sortRows } from '@/lib/columns'
 import type { VerdictValue } from '@/lib/verdicts'
 import { DIM, SELECTED, shape } from './point-layer'
 
@@ -57,8 +57,15 @@ export function labelColour(label: number): Rgb {
 /** The order to draw in: suspects over the others, the most suspicious on top. */
 export function drawingOrder(columns: CaseColumns): Int32Array {
   const { n, suspect, posterior } = columns
-  const rows = Int32Array.from({ length: n }, (_, row) => row)
-  return rows.sort((a, b) => suspect[a] - suspect[b] || posterior[a] - posterior[b] || a - b)
+  const suspects = sortRows(
+    filterRows(n, (row) => suspect[row] === 1),
+    posterior,
+    'asc',
+  )
+  const order = new Int32Array(n)
+  order.set(filterRows(n, (row) => suspect[row] === 0))
+  order.set(suspects, n - suspects.length)
+  return order
 }
 
 /** Least and greatest collapse score of the suspects. */
@@ -72,38 +79,42 @@ export function scoreRange({ n, suspect, collapse_score }: CaseColumns): [number
   return low < high ? [low, high] : [0, 1]
 }
 
-/** Colours [4 n] and looks [n] by row. shown: rows that pass the gallery's filters. */
+/** Colours [4 n] and looks [n] by row. shown: [n] whether an image passes the gallery's filters. */
 export function dress(
   columns: CaseColumns,
   by: ColourBy,
   verdicts: ReadonlyMap<number, VerdictValue>,
   selected: ReadonlySet<number>,
-  shown: ReadonlySet<number>,
+  shown: Uint8Array,
   dark = false,
 ): { colours: Uint8Array; looks: Uint8Array } {
-  const { n, index, label, suspect, collapse_score } = columns
+  const { n, label, suspect, collapse_score } = columns
+  const chosen = maskOf(n, selected)
   const colours = new Uint8Array(4 * n)
   const looks = new Uint8Array(n)
   const [low, high] = scoreRange(columns)
   const scale = Array.from({ length: 256 }, (_, k) => scoreColour(k / 255, dark))
   const labels = Array.from({ length: 2 * LABELS.length }, (_, k) => labelColour(k))
   for (let row = 0; row < n; row++) {
-    const verdict = verdicts.get(index[row])
     let colour = GREY
     if (by === 'score') {
       const share = (collapse_score[row] - low) / (high - low)
       if (suspect[row]) colour = scale[Math.max(0, Math.min(255, Math.round(255 * share)))]
     } else if (by === 'label') colour = labels[label[row] % labels.length]
-    else if (verdict) {
-      colour = verdictLook[verdict].colour
-      looks[row] = verdictLook[verdict].form
-    } else looks[row] = suspect[row] ? shape.ring : shape.dot
+    else looks[row] = suspect[row] ? shape.ring : shape.dot
     colours[4 * row] = colour[0]
     colours[4 * row + 1] = colour[1]
     colours[4 * row + 2] = colour[2]
     colours[4 * row + 3] = suspect[row] ? 230 : 110
-    if (selected.has(index[row])) looks[row] |= SELECTED
-    if (!shown.has(index[row])) looks[row] |= DIM
+    if (chosen[row]) looks[row] |= SELECTED
+    if (!shown[row]) looks[row] |= DIM
+  }
+  if (by === 'verdict') {
+    for (const [row, verdict] of verdicts) {
+      const { colour, form } = verdictLook[verdict]
+      colours.set(colour, 4 * row)
+      looks[row] = form | (looks[row] & (SELECTED | DIM))
+    }
   }
   return { colours, looks }
 }

@@ -1,4 +1,4 @@
-// One WebGL2 draw call for all points. Where they lie is sent once; how they look is a few bytes for each, sent again when
+// One WebGL2 draw call for all points, or two where some are left out. Where they lie is sent once; how they look is a few bytes for each, sent again when
 // the colours, the verdicts or the selection change.
 import type { Size, View } from '@/lib/plane'
 
@@ -51,12 +51,16 @@ export class PointLayer {
   private readonly buffers: { place: WebGLBuffer; colour: WebGLBuffer; look: WebGLBuffer }
   private readonly uniforms: Record<'centre' | 'scale' | 'size' | 'ink', WebGLUniformLocation | null>
 
-  /** n points; `order` says in which order they are drawn, the last ones on top. Throws where WebGL2 is absent. */
+  /**
+   * n points; `order` says in which order they are drawn, the last ones on top, and the last `nAlways` of them even where
+   * others are left out. Throws where WebGL2 is absent.
+   */
   constructor(
     private readonly canvas: HTMLCanvasElement,
     x: Float32Array,
     y: Float32Array,
     private readonly order: Int32Array,
+    private readonly nAlways: number,
   ) {
     const gl = canvas.getContext('webgl2', { antialias: false, alpha: true, premultipliedAlpha: false })
     if (!gl) throw new Error('This browser has no WebGL2.')
@@ -69,11 +73,8 @@ export class PointLayer {
       places[2 * k] = x[row]
       places[2 * k + 1] = y[row]
     })
-    this.buffers = {
-      place: this.buffer('place', 2, gl.FLOAT),
-      colour: this.buffer('colour', 4, gl.UNSIGNED_BYTE),
-      look: this.buffer('look', 1, gl.UNSIGNED_BYTE),
-    }
+    this.buffers = { place: gl.createBuffer(), colour: gl.createBuffer(), look: gl.createBuffer() }
+    for (const name of ['place', 'colour', 'look']) gl.enableVertexAttribArray(gl.getAttribLocation(this.program, name))
     gl.bindBuffer(gl.ARRAY_BUFFER, this.buffers.place)
     gl.bufferData(gl.ARRAY_BUFFER, places, gl.STATIC_DRAW)
     const at = (name: string) => gl.getUniformLocation(this.program, name)
@@ -104,8 +105,11 @@ export class PointLayer {
     this.isDressed = true
   }
 
-  /** size: of the canvas in CSS pixels; point: diameter of a dot; ink: of the ring around what is selected. */
-  draw(view: View, size: Size, point: number, ink: [number, number, number]): void {
+  /**
+   * size: of the canvas in CSS pixels; point: diameter of a dot; ink: of the ring around what is selected; stride: of so many
+   * points that may be left out one is drawn.
+   */
+  draw(view: View, size: Size, point: number, ink: [number, number, number], stride = 1): void {
     const { gl, canvas, uniforms } = this
     const ratio = window.devicePixelRatio || 1
     const [width, height] = [Math.round(size.width * ratio), Math.round(size.height * ratio)]
@@ -118,7 +122,16 @@ export class PointLayer {
     gl.uniform2f(uniforms.scale, (2 * view.kx) / size.width, (2 * view.ky) / size.height)
     gl.uniform1f(uniforms.size, point * ratio)
     gl.uniform3f(uniforms.ink, ...ink)
-    gl.drawArrays(gl.POINTS, 0, this.order.length)
+    const nFirst = this.order.length - this.nAlways
+    if (stride === 1) {
+      this.point(1)
+      gl.drawArrays(gl.POINTS, 0, this.order.length)
+    } else {
+      this.point(stride)
+      gl.drawArrays(gl.POINTS, 0, Math.floor(nFirst / stride))
+      this.point(1)
+      gl.drawArrays(gl.POINTS, nFirst, this.nAlways)
+    }
   }
 
   free(): void {
@@ -126,15 +139,16 @@ export class PointLayer {
     this.gl.deleteProgram(this.program)
   }
 
-  private buffer(name: string, width: number, type: number): WebGLBuffer {
-    const { gl } = this
-    const buffer = gl.createBuffer()
-    const place = gl.getAttribLocation(this.program, name)
-    gl.bindBuffer(gl.ARRAY_BUFFER, buffer)
-    gl.enableVertexAttribArray(place)
-    if (name === 'look') gl.vertexAttribIPointer(place, width, type, 0, 0)
-    else gl.vertexAttribPointer(place, width, type, type === gl.UNSIGNED_BYTE, 0, 0)
-    return buffer
+  /** Point the program to the points, or to one of every `stride`. */
+  private point(stride: number): void {
+    const { gl, program, buffers } = this
+    const at = (name: keyof typeof buffers): number => {
+      gl.bindBuffer(gl.ARRAY_BUFFER, buffers[name])
+      return gl.getAttribLocation(program, name)
+    }
+    gl.vertexAttribPointer(at('place'), 2, gl.FLOAT, false, 8 * stride, 0)
+    gl.vertexAttribPointer(at('colour'), 4, gl.UNSIGNED_BYTE, true, 4 * stride, 0)
+    gl.vertexAttribIPointer(at('look'), 1, gl.UNSIGNED_BYTE, stride, 0)
   }
 }
 

@@ -44,6 +44,13 @@ export function useMapState(caseId: string, method: MapMethod) {
   }
 }
 
+/** Ask for the points of a map that is there while the scores are still on their way. */
+export function useMapAhead(caseId: string, method: MapMethod, isShown: boolean): void {
+  const maps = useQuery({ ...q.maps(caseId), enabled: isShown })
+  const id = maps.data?.find((map) => map.method === method && map.state === 'finished')?.id
+  useQuery({ ...q.mapColumns(id ?? ''), enabled: id !== undefined })
+}
+
 export function useMap(caseId: string, method: MapMethod) {
   const map = useMapState(caseId, method)
   const columns = useQuery({ ...q.mapColumns(map.id), enabled: map.isFinished })
