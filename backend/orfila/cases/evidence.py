@@ -6,7 +6,7 @@ import csv
 import io
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -95,7 +95,7 @@ def as_columns(
 ) -> schemas.ScoreColumns:
     """Scores as typed arrays; all of them unless some are named."""
     scores = findings.scores(store, case)
-    arrays = {"index": scores.index, "label": scores.label, "n_collapsed": scores.n_collapsed}
+    arrays: dict[str, NDArray[Any]] = {"index": scores.index, "label": scores.label, "n_collapsed": scores.n_collapsed}
     arrays |= scores.numbers | scores.flags
     return schemas.ScoreColumns(
         n=len(scores), columns={name: column(arrays[name]) for name in (arrays if names is None else names)}
