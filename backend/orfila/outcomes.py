@@ -31,7 +31,7 @@ from orfila.jobs.contracts import (
     CompareResult,
     ConversionResult,
     DrillResult,
-    GlimpseResult,
+    EarlyLookResult,
     IndexResult,
     IngestResult,
     InvestigateResult,
@@ -152,12 +152,12 @@ class _Investigate(Outcome):
         cases.scoring_retried(session, session.get_one(Case, job.subject_id))
 
 
-class _Glimpse(Outcome):
+class _EarlyLook(Outcome):
     """An early look: the case goes its way whatever becomes of it."""
 
     def succeeded(self, session: Session, store: BlobStore, job: Job, result: dict[str, Any]) -> None:
         case = session.get_one(Case, job.subject_id)
-        if early.looked(case, GlimpseResult.model_validate(result)):
+        if early.looked(case, EarlyLookResult.model_validate(result)):
             cases.tell(session, case)
 
     def failed(self, session: Session, job: Job, sentence: str) -> None:
@@ -260,7 +260,7 @@ OUTCOMES: dict[str, Outcome] = {
     "model_check": _ModelCheck(),
     "index": _Index(),
     "investigate": _Investigate(),
-    "glimpse": _Glimpse(),
+    "early_look": _EarlyLook(),
     "refit": _Refit(),
     "remedy": _Remedy(),
     "drill": _Drill(),

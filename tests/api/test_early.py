@@ -9,8 +9,8 @@ from conftest import N_TRAIN, Site
 from orfila.cases.schemas import EarlyLook, EarlySuspect
 from orfila.jobs import leases, lifecycle
 from orfila.jobs.contracts import (
-    GlimpseResult,
-    GlimpseSpec,
+    EarlyLookResult,
+    EarlyLookSpec,
     IndexCalibrationResult,
     IndexFactorsResult,
     IndexResult,
@@ -48,7 +48,7 @@ def finish_range(site):
 
 def finish_look(site, look):
     """The next look has been taken."""
-    finish_next(site, "cpu", lambda _: GlimpseResult(look=look))
+    finish_next(site, "cpu", lambda _: EarlyLookResult(look=look))
 
 
 def finish_index(site, case):
@@ -63,7 +63,7 @@ def finish_index(site, case):
 def looks(site, case):
     """The jobs that look at a case, the latest first."""
     jobs = site.get("/jobs", project_id=site.project)["items"]
-    return [job for job in jobs if job["kind"] == "glimpse" and job["subject"]["id"] == case["id"]]
+    return [job for job in jobs if job["kind"] == "early_look" and job["subject"]["id"] == case["id"]]
 
 
 def seen(n_images=100):
@@ -82,7 +82,7 @@ def test_a_case_shows_what_is_done_until_it_is_scored(site):
     [job] = looks(site, case)
     assert (job["state"], job["subject"]["kind"]) == ("queued", "case")
     with site.database.reading() as session:
-        spec = GlimpseSpec.model_validate(session.get_one(Job, job["id"]).spec)
+        spec = EarlyLookSpec.model_validate(session.get_one(Job, job["id"]).spec)
     assert [part.files for part in spec.parts] == [{"gradients.npy": "a" * 64}]
     assert (spec.n_queries, spec.seed, spec.suspects) == (50, 0, "label")
     finish_look(site, seen())
@@ -106,7 +106,7 @@ def test_a_look_that_comes_too_late_is_dropped(site):
     finish_index(site, case)
     site.finish(case["job_id"], site.investigation(case))
     with site.database.transaction() as session:
-        lifecycle.finish(session, site.store, late, GlimpseResult(look=seen()).model_dump(mode="json"))
+        lifecycle.finish(session, site.store, late, EarlyLookResult(look=seen()).model_dump(mode="json"))
     assert site.get(f"/jobs/{job['id']}")["state"] == "succeeded"
     assert site.get(f"/cases/{case['id']}/early") is None
 
@@ -144,6 +144,6 @@ def test_while_ekfac_is_at_work_the_whole_index_shows_something(site):
     other = site.post(f"/projects/{site.project}/cases", body)
     [job] = looks(site, other)
     with site.database.reading() as session:
-        assert GlimpseSpec.model_validate(session.get_one(Job, job["id"]).spec).parts == []
+        assert EarlyLookSpec.model_validate(session.get_one(Job, job["id"]).spec).parts == []
     finish_look(site, seen(N_TRAIN))
     assert site.get(f"/cases/{other['id']}/early")["n_images"] == N_TRAIN

@@ -100,7 +100,9 @@ def test_a_line_of_the_logs_says_which_request_or_job_it_is_of(client: Client, p
 
 def test_a_case_was_looked_at_while_its_index_was_built(client: Client, product: Product, calm: Case) -> None:
     """1,500 images in ranges of 300: a look after each but the last, as long as the one before is over."""
-    looks = product.query("SELECT state, error FROM jobs WHERE kind = 'glimpse' AND subject_id = :case", case=calm.id)
+    looks = product.query(
+        "SELECT state, error FROM jobs WHERE kind = 'early_look' AND subject_id = :case", case=calm.id
+    )
     assert 1 <= len(looks) <= 4
     assert {tuple(look) for look in looks} == {("succeeded", None)}
     assert client.early(calm.id) is None, "the finding is there"

@@ -15,7 +15,7 @@ from orfila.cases import schemas
 from orfila.cases.models import Case
 from orfila.datasets.models import Dataset
 from orfila.jobs import service as jobs
-from orfila.jobs.contracts import AffectedSpec, GlimpseResult, GlimpseSpec, IndexShardResult
+from orfila.jobs.contracts import AffectedSpec, EarlyLookResult, EarlyLookSpec, IndexShardResult
 from orfila.jobs.models import Job, Shard
 from orfila.models import service as models
 from orfila.models.models import ClassifierModel
@@ -57,17 +57,17 @@ def index_built(session: Session, index_id: str) -> None:
 
 def look(session: Session, case: Case, parts: Sequence[IndexShardResult]) -> None:
     """Submit a look at a case, unless one is on its way. parts: ranges that are done; none: through the whole index."""
-    if jobs.is_active(session, "glimpse", case.id):
+    if jobs.is_active(session, "early_look", case.id):
         return
     model, dataset = session.get_one(ClassifierModel, case.model_id), session.get_one(Dataset, case.dataset_id)
     jobs.submit(
         session,
-        kind="glimpse",
+        kind="early_look",
         project_id=case.project_id,
         subject_kind="case",
         subject_id=case.id,
         subject_name=case.name,
-        spec=GlimpseSpec(
+        spec=EarlyLookSpec(
             case_id=case.id,
             index_id=case.index_id,
             weights=model.sha256,
@@ -83,7 +83,7 @@ def look(session: Session, case: Case, parts: Sequence[IndexShardResult]) -> Non
     )
 
 
-def looked(case: Case, result: GlimpseResult) -> bool:
+def looked(case: Case, result: EarlyLookResult) -> bool:
     """Keep what a look showed, unless the case has been scored meanwhile. Returns whether it was kept."""
     if result.look is None or case.state != "scoring":
         return False

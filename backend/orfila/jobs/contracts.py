@@ -226,7 +226,7 @@ class InvestigateResult(Contract):
     ekfac: Tree | None = Field(None, description="The EK-FAC engine's files, where the case asked for that engine.")
 
 
-class GlimpseSpec(Contract):
+class EarlyLookSpec(Contract):
     """An early look at a case whose scores are not there yet, through the training images that are projected already.
 
     Without `parts`: through the whole index, while EK-FAC is at work.
@@ -244,7 +244,7 @@ class GlimpseSpec(Contract):
     parts: list[IndexShardResult] = Field(description="Ranges of the index that are done.")
 
 
-class GlimpseResult(Contract):
+class EarlyLookResult(Contract):
     """What it showed; null where its parts were gone, because the index is whole by now."""
 
     look: EarlyLook | None

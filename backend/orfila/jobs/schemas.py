@@ -12,7 +12,7 @@ JobKind = Literal[
     "model_check",
     "index",
     "investigate",
-    "glimpse",
+    "early_look",
     "refit",
     "map",
     "remedy",

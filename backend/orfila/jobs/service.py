@@ -30,7 +30,7 @@ QUEUES: dict[str, str] = {
     "model_check": "cpu",
     "index": "gpu",
     "investigate": "interactive",
-    "glimpse": "cpu",
+    "early_look": "cpu",
     "refit": "interactive",
     "remedy": "gpu",
     "drill": "gpu",

@@ -2390,7 +2390,7 @@ export type Job = {
     /**
      * Kind
      */
-    kind: 'ingest' | 'conversion' | 'model_check' | 'index' | 'investigate' | 'glimpse' | 'refit' | 'map' | 'remedy' | 'drill' | 'sweep' | 'compare' | 'check';
+    kind: 'ingest' | 'conversion' | 'model_check' | 'index' | 'investigate' | 'early_look' | 'refit' | 'map' | 'remedy' | 'drill' | 'sweep' | 'compare' | 'check';
     /**
      * State
      */
@@ -2481,7 +2481,7 @@ export type JobDetail = {
     /**
      * Kind
      */
-    kind: 'ingest' | 'conversion' | 'model_check' | 'index' | 'investigate' | 'glimpse' | 'refit' | 'map' | 'remedy' | 'drill' | 'sweep' | 'compare' | 'check';
+    kind: 'ingest' | 'conversion' | 'model_check' | 'index' | 'investigate' | 'early_look' | 'refit' | 'map' | 'remedy' | 'drill' | 'sweep' | 'compare' | 'check';
     /**
      * State
      */

@@ -98,7 +98,7 @@ export const jobKind: Record<Job['kind'], string> = {
   model_check: 'Check model',
   index: 'Build fingerprint index',
   investigate: 'Investigate',
-  glimpse: 'Early look',
+  early_look: 'Early look',
   refit: 'Learn from verdicts',
   remedy: 'Repair and verify',
   drill: 'Drill',

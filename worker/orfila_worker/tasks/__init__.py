@@ -10,7 +10,7 @@ from orfila_worker.tasks.check import check_cases
 from orfila_worker.tasks.compare import compare
 from orfila_worker.tasks.conversion import conversion
 from orfila_worker.tasks.drill import drill
-from orfila_worker.tasks.glimpse import glimpse
+from orfila_worker.tasks.early_look import look_early
 from orfila_worker.tasks.index import index
 from orfila_worker.tasks.ingest import ingest
 from orfila_worker.tasks.investigate import investigate
@@ -29,7 +29,7 @@ TASKS: dict[str, Callable[[Work], Contract]] = {
     "model_check": model_check,
     "index": index,
     "investigate": investigate,
-    "glimpse": glimpse,
+    "early_look": look_early,
     "refit": refit,
     "remedy": remedy,
     "drill": drill,

@@ -1,4 +1,4 @@
-"""Glimpse: an early look at a case through the training images that are projected already."""
+"""Early look: at a case through the training images that are projected already."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from orfila.cases.schemas import EarlyLook, EarlySuspect
-from orfila.jobs.contracts import GlimpseResult, GlimpseSpec
+from orfila.jobs.contracts import EarlyLookResult, EarlyLookSpec
 from orfila_engine.early import early_look
 from orfila_engine.fingerprint import FingerprintIndex, reduce_shards
 from orfila_engine.progress import part
@@ -19,13 +19,13 @@ if TYPE_CHECKING:
     from orfila_worker.runner import Work
 
 
-def glimpse(work: Work) -> GlimpseResult:
+def look_early(work: Work) -> EarlyLookResult:
     """Look through the parts of the index that are done; an index that is whole by now makes the look idle."""
-    spec = GlimpseSpec.model_validate(work.spec)
+    spec = EarlyLookSpec.model_validate(work.spec)
     try:
         index, images = _index(work, spec)
     except FileNotFoundError:  # what a part is summed by is deleted with the parts
-        return GlimpseResult(look=None)
+        return EarlyLookResult(look=None)
     model, card = work.warm.model(spec.weights, spec.card)
     packed = work.warm.pack(spec.pack)
     found = early_look(
@@ -40,7 +40,7 @@ def glimpse(work: Work) -> GlimpseResult:
         suspects=spec.suspects,
         progress=work.progress,
     )
-    return GlimpseResult(
+    return EarlyLookResult(
         look=EarlyLook(
             n_images=found.n_images,
             n_train=packed.n_train,
@@ -56,7 +56,7 @@ def glimpse(work: Work) -> GlimpseResult:
     )
 
 
-def _index(work: Work, spec: GlimpseSpec) -> tuple[FingerprintIndex, NDArray[np.int64]]:
+def _index(work: Work, spec: EarlyLookSpec) -> tuple[FingerprintIndex, NDArray[np.int64]]:
     """An index of the images that are done, and their `index`."""
     if not spec.parts:
         whole = index_of(work, spec.index_id)
