@@ -15,3 +15,16 @@ test('a constant column makes one full bin', () => {
   expect(counts.reduce((a, b) => a + b)).toBe(3)
   expect(Math.max(...counts)).toBe(3)
 })
+
+test('far tails share the outermost bins', () => {
+  const values = Float32Array.from({ length: 10_000 }, (_, i) => i / 10_000)
+  values[0] = -1e12
+  values[1] = 1000
+  values[2] = Number.NEGATIVE_INFINITY
+  const bins = makeBins(values, 10)
+  expect(bins.start).toBeCloseTo(0, 1)
+  expect(bins.width).toBeCloseTo(0.1, 1)
+  const counts = countBins(bins, values, () => true)
+  expect(counts.reduce((a, b) => a + b)).toBe(9_999)
+  expect(counts[0]).toBeGreaterThan(900)
+})

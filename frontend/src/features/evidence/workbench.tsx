@@ -42,6 +42,10 @@ const FROM = '/app/c/$caseId/evidence'
 const ADDRESS_MS = 250
 /** Map and estimates follow the verdicts at most this often. */
 const FOLLOW_MS = 150
+/** With more images the gallery is drawn before histogram and map are made. */
+const MANY = 200_000
+/** What stands above and below the plots of the scores, in pixels. */
+const SCORES_FRAME = 60
 /** So many images are loaded ahead of the inspector. */
 const AHEAD = 3
 
@@ -227,37 +231,49 @@ function Workbench({
   useWorkbenchKeys(act, () => setBlink(false))
 
   const shown = useMemo(() => maskOf(columns.n, order), [columns, order])
+  const [hasScores, setHasScores] = useState(columns.n <= MANY)
+  useEffect(() => {
+    const timer = setTimeout(() => requestAnimationFrame(() => setHasScores(true)))
+    return () => clearTimeout(timer)
+  }, [])
+
   const judged = useMemo(() => [...verdicts.keys()].reduce((n, index) => n + shown[index], 0), [shown, verdicts])
   const shownName = { flagged: flaggedCount, all: columns.n, selected: selection.selected.size }
   return (
     <div className="workbench" style={{ '--inspector': `${inspector.size}px` } as CSSProperties}>
       <div className="workbench-left">
-        <ScoresPanel
-          item={item}
-          finding={finding}
-          dataset={dataset}
-          atlas={atlas}
-          columns={columns}
-          ranking={ranking}
-          verdicts={lateVerdicts}
-          selected={lateSelected}
-          shown={shown}
-          labelOf={labelOf}
-          view={search.view}
-          axis={axis}
-          threshold={threshold}
-          moved={search.t}
-          brush={brush}
-          method={search.map ?? 'pca'}
-          colour={search.colour ?? 'score'}
-          tool={mapTool}
-          height={scores.size}
-          set={set}
-          onTool={setMapTool}
-          onPreview={setPreview}
-          onPick={pick}
-          onLasso={onLasso}
-        />
+        {hasScores ? (
+          <ScoresPanel
+            item={item}
+            finding={finding}
+            dataset={dataset}
+            atlas={atlas}
+            columns={columns}
+            ranking={ranking}
+            verdicts={lateVerdicts}
+            selected={lateSelected}
+            shown={shown}
+            labelOf={labelOf}
+            view={search.view}
+            axis={axis}
+            threshold={threshold}
+            moved={search.t}
+            brush={brush}
+            method={search.map ?? 'pca'}
+            colour={search.colour ?? 'score'}
+            tool={mapTool}
+            height={scores.size}
+            set={set}
+            onTool={setMapTool}
+            onPreview={setPreview}
+            onPick={pick}
+            onLasso={onLasso}
+          />
+        ) : (
+          <section className="panel panel-tight" style={{ flex: 'none' }} aria-label="Scores">
+            <Skeleton height={scores.size + SCORES_FRAME} />
+          </section>
+        )}
         <Splitter name="Height of the scores" between="column" grows="before" of={scores} />
         <section
           className="panel panel-tight"
