@@ -38,13 +38,16 @@ def range_done(session: Session, job: Job) -> None:
     done, n = states.get("succeeded", 0), sum(states.values())
     if LOOKS * done // n == LOOKS * (done - 1) // n:
         return
+    cases = _waiting(session, job.spec["index_id"])
+    if not cases:
+        return
     results = session.scalars(
         select(Shard.result)
         .where(Shard.job_id == job.id, Shard.stage == 0, Shard.state == "succeeded")
         .order_by(Shard.number)
     )
     parts = [IndexShardResult.model_validate(result) for result in results]
-    for case in _waiting(session, job.spec["index_id"]):
+    for case in cases:
         look(session, case, parts)
 
 
