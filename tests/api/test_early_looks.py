@@ -131,6 +131,18 @@ def test_a_part_that_is_gone_shows_nothing(site):
     assert site.get(f"/cases/{case['id']}/early") is None
 
 
+def test_an_index_that_is_built_for_ekfac_is_looked_through(site):
+    case = waiting_case(site, engine="ekfac")
+    finish_range(site)
+    finish_look(site, seen())
+    finish_index(site, case)
+    latest, _ = looks(site, case)
+    with site.database.reading() as session:
+        assert EarlyLookSpec.model_validate(session.get_one(Job, latest["id"]).spec).parts == []
+    finish_look(site, seen(N_TRAIN))
+    assert site.get(f"/cases/{case['id']}/early")["n_images"] == N_TRAIN
+
+
 def test_while_ekfac_is_at_work_the_whole_index_shows_something(site):
     case = waiting_case(site, engine="ekfac")
     finish_range(site)
@@ -138,6 +150,7 @@ def test_while_ekfac_is_at_work_the_whole_index_shows_something(site):
     finish_index(site, case)
     assert [job["id"] for job in looks(site, case)] == [job["id"]], "one look at a time"
     finish_look(site, seen())
+    assert site.get(f"/cases/{case['id']}/early")["n_images"] == 100
     # The index is there: the next case by EK-FAC need not wait for a look.
     body = {"name": "again", "model_id": case["model_id"], "affected": [{"test_index": site.affected}],
             "engine": "ekfac"}  # fmt: skip

@@ -13,12 +13,9 @@ from sqlalchemy.orm import Session
 
 from orfila.cases import schemas
 from orfila.cases.models import Case
-from orfila.datasets.models import Dataset
 from orfila.jobs import service as jobs
-from orfila.jobs.contracts import AffectedSpec, EarlyLookResult, EarlyLookSpec, IndexShardResult
+from orfila.jobs.contracts import CaseQuestion, EarlyLookResult, EarlyLookSpec, IndexShardResult, InvestigateSpec
 from orfila.jobs.models import Job, Shard
-from orfila.models import service as models
-from orfila.models.models import ClassifierModel
 
 LOOKS = 5
 """Parts that an index is divided into; the last one is the finding itself."""
@@ -62,7 +59,8 @@ def look(session: Session, case: Case, parts: Sequence[IndexShardResult]) -> Non
     """Submit a look at a case, unless one is on its way. parts: ranges that are done; none: through the whole index."""
     if jobs.is_active(session, "early_look", case.id):
         return
-    model, dataset = session.get_one(ClassifierModel, case.model_id), session.get_one(Dataset, case.dataset_id)
+    # As the investigation that is to come asks it.
+    asked = InvestigateSpec.model_validate(session.get_one(Job, case.job_id).spec)
     jobs.submit(
         session,
         kind="early_look",
@@ -70,18 +68,7 @@ def look(session: Session, case: Case, parts: Sequence[IndexShardResult]) -> Non
         subject_kind="case",
         subject_id=case.id,
         subject_name=case.name,
-        spec=EarlyLookSpec(
-            case_id=case.id,
-            index_id=case.index_id,
-            weights=model.sha256,
-            card=models.card_of(model),
-            pack=dataset.files,
-            affected=[AffectedSpec.model_validate(source) for source in case.sources],
-            n_queries=case.n_queries,
-            seed=case.seed,
-            suspects="all" if case.suspects == "all" else "label",
-            parts=list(parts),
-        ),
+        spec=EarlyLookSpec(parts=list(parts), **{name: getattr(asked, name) for name in CaseQuestion.model_fields}),
         created_by=case.created_by,
     )
 

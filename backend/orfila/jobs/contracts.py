@@ -186,12 +186,8 @@ def ekfac_parts(n_train: int, *, part_images: int = EKFAC_PART_IMAGES) -> list[d
     return [{"number": number} for number in range(-(-min(n_train, EKFAC_IMAGES) // part_images))]
 
 
-class InvestigateSpec(Contract):
-    """Score every training image for the affected images of a case. The index is ready when this runs.
-
-    With the fingerprint index there is one stage. With EK-FAC there is one for each of `phases`: moments, eigenvalues
-    (shard payload: number, of a part of the drawn images) and influences (start, stop) are split.
-    """
+class CaseQuestion(Contract):
+    """What a case asks: of which model and data, about which images, and how."""
 
     case_id: str
     index_id: str
@@ -202,6 +198,15 @@ class InvestigateSpec(Contract):
     n_queries: int
     seed: int
     suspects: Literal["label", "all"]
+
+
+class InvestigateSpec(CaseQuestion):
+    """Score every training image for the affected images of a case. The index is ready when this runs.
+
+    With the fingerprint index there is one stage. With EK-FAC there is one for each of `phases`: moments, eigenvalues
+    (shard payload: number, of a part of the drawn images) and influences (start, stop) are split.
+    """
+
     engine: Engine = "fingerprint"
     rule: Rule = "collapse"
     phases: list[Phase] = ["finding"]
@@ -226,21 +231,12 @@ class InvestigateResult(Contract):
     ekfac: Tree | None = Field(None, description="The EK-FAC engine's files, where the case asked for that engine.")
 
 
-class EarlyLookSpec(Contract):
+class EarlyLookSpec(CaseQuestion):
     """An early look at a case whose scores are not there yet, through the training images that are projected already.
 
     Without `parts`: through the whole index, while EK-FAC is at work.
     """
 
-    case_id: str
-    index_id: str
-    weights: str
-    card: ModelCard
-    pack: Tree
-    affected: list[AffectedSpec]
-    n_queries: int
-    seed: int
-    suspects: Literal["label", "all"]
     parts: list[IndexShardResult] = Field(description="Ranges of the index that are done.")
 
 
