@@ -1,6 +1,6 @@
 // Histogram, map and what the flagged share: three views of the scores over one selection. They are heavy, so they are drawn
 // again only when what they show has changed.
-import { Select } from '@mantine/core'
+import { Select, Skeleton } from '@mantine/core'
 import { useMediaQuery } from '@mantine/hooks'
 import { memo, useCallback } from 'react'
 import type { Atlas, Case, Dataset, Finding } from '@/client'
@@ -33,6 +33,8 @@ export function useShownViews(asked: View['view']): { isWide: boolean; names: Vi
 
 export interface ScoresPanelProps {
   item: Case
+  /** Histogram and map are drawn; until then their places are kept. */
+  isReady: boolean
   finding: Finding
   dataset: Dataset
   atlas: Atlas
@@ -110,23 +112,28 @@ export const ScoresPanel = memo(function ScoresPanel(props: ScoresPanelProps) {
               </button>
             )}
           </div>
-          <ScoreHistogram
-            columns={columns}
-            ranking={ranking}
-            axis={axis}
-            threshold={threshold}
-            brush={brush}
-            onPreview={props.onPreview}
-            onThreshold={onThreshold}
-            onBrush={onBrush}
-            height={props.height}
-          />
+          {props.isReady ? (
+            <ScoreHistogram
+              columns={columns}
+              ranking={ranking}
+              axis={axis}
+              threshold={threshold}
+              brush={brush}
+              onPreview={props.onPreview}
+              onThreshold={onThreshold}
+              onBrush={onBrush}
+              height={props.height}
+            />
+          ) : (
+            <Skeleton height={props.height} />
+          )}
         </div>
       )}
       {view === 'map' && (
         <div style={{ flex: 1, minWidth: 0 }}>
           <FingerprintMap
             caseId={item.id}
+            isReady={props.isReady}
             datasetId={dataset.id}
             atlas={atlas}
             columns={columns}

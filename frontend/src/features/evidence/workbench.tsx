@@ -44,8 +44,6 @@ const ADDRESS_MS = 250
 const FOLLOW_MS = 150
 /** With more images the gallery is drawn before histogram and map are made. */
 const MANY = 200_000
-/** What stands above and below the plots of the scores, in pixels. */
-const SCORES_FRAME = 60
 /** So many images are loaded ahead of the inspector. */
 const AHEAD = 3
 
@@ -242,38 +240,33 @@ function Workbench({
   return (
     <div className="workbench" style={{ '--inspector': `${inspector.size}px` } as CSSProperties}>
       <div className="workbench-left">
-        {hasScores ? (
-          <ScoresPanel
-            item={item}
-            finding={finding}
-            dataset={dataset}
-            atlas={atlas}
-            columns={columns}
-            ranking={ranking}
-            verdicts={lateVerdicts}
-            selected={lateSelected}
-            shown={shown}
-            labelOf={labelOf}
-            view={search.view}
-            axis={axis}
-            threshold={threshold}
-            moved={search.t}
-            brush={brush}
-            method={search.map ?? 'pca'}
-            colour={search.colour ?? 'score'}
-            tool={mapTool}
-            height={scores.size}
-            set={set}
-            onTool={setMapTool}
-            onPreview={setPreview}
-            onPick={pick}
-            onLasso={onLasso}
-          />
-        ) : (
-          <section className="panel panel-tight" style={{ flex: 'none' }} aria-label="Scores">
-            <Skeleton height={scores.size + SCORES_FRAME} />
-          </section>
-        )}
+        <ScoresPanel
+          item={item}
+          isReady={hasScores}
+          finding={finding}
+          dataset={dataset}
+          atlas={atlas}
+          columns={columns}
+          ranking={ranking}
+          verdicts={lateVerdicts}
+          selected={lateSelected}
+          shown={shown}
+          labelOf={labelOf}
+          view={search.view}
+          axis={axis}
+          threshold={threshold}
+          moved={search.t}
+          brush={brush}
+          method={search.map ?? 'pca'}
+          colour={search.colour ?? 'score'}
+          tool={mapTool}
+          height={scores.size}
+          set={set}
+          onTool={setMapTool}
+          onPreview={setPreview}
+          onPick={pick}
+          onLasso={onLasso}
+        />
         <Splitter name="Height of the scores" between="column" grows="before" of={scores} />
         <section
           className="panel panel-tight"

@@ -54,6 +54,8 @@ export type HowSelected = 'replace' | 'extend' | 'toggle'
 
 export interface MapProps {
   caseId: string
+  /** Whether the points are drawn yet, where they are there. */
+  isReady: boolean
   datasetId: string
   atlas: Atlas
   columns: CaseColumns
@@ -138,7 +140,7 @@ export function FingerprintMap(props: MapProps) {
             Try again
           </button>
         </Message>
-      ) : !map.points ? (
+      ) : !map.points || !props.isReady ? (
         <div style={{ position: 'relative' }}>
           <Skeleton height={props.height} />
           <div className="map-state" role="status">
