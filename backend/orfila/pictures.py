@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import warnings
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,23 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
     image = np.ascontiguousarray(pixels[..., 0] if pixels.ndim == 3 and pixels.shape[2] == 1 else pixels)
     out = io.BytesIO()
     Image.fromarray(image).save(out, "PNG", compress_level=1)
+    return out.getvalue()
+
+
+def sheet(pictures: Sequence[NDArray[np.uint8]], tile: int, columns: int) -> bytes:
+    """Pictures [H, W, C] side by side in square tiles, row by row: lossless WebP, as the sheets of a data set are.
+
+    Larger pictures are made to fit a tile, smaller ones stand in its middle.
+    """
+    rows, channels = -(-len(pictures) // columns), pictures[0].shape[2]
+    made = np.zeros((rows * tile, columns * tile, channels), dtype=np.uint8)
+    for i, pixels in enumerate(pictures):
+        thumb = _within(pixels, tile)
+        top = (i // columns) * tile + (tile - thumb.shape[0]) // 2
+        left = (i % columns) * tile + (tile - thumb.shape[1]) // 2
+        made[top : top + thumb.shape[0], left : left + thumb.shape[1]] = thumb
+    out = io.BytesIO()
+    Image.fromarray(made.squeeze(-1) if channels == 1 else made).save(out, "WEBP", lossless=True, quality=0, method=0)
     return out.getvalue()
 
 
@@ -51,3 +69,13 @@ def fit(data: bytes, name: str, height: int, width: int, channels: int) -> tuple
         image = image.resize((width, height), Image.Resampling.BILINEAR)
     pixels: NDArray[Any] = np.asarray(image, dtype=np.uint8).reshape(height, width, channels)
     return pixels, "; ".join(notes)
+
+
+def _within(pixels: NDArray[np.uint8], tile: int) -> NDArray[np.uint8]:
+    height, width, channels = pixels.shape
+    if max(height, width) <= tile:
+        return pixels
+    scale = tile / max(height, width)
+    size = (max(1, round(width * scale)), max(1, round(height * scale)))
+    image = Image.fromarray(np.ascontiguousarray(pixels[..., 0] if channels == 1 else pixels))
+    return np.asarray(image.resize(size, Image.Resampling.BOX), dtype=np.uint8).reshape(size[1], size[0], channels)

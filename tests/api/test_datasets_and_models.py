@@ -48,7 +48,28 @@ def test_a_data_set_from_upload_to_pixels(site):
         np.asarray(sheet.convert("RGB"))[:tile, left : left + tile], np.asarray(Image.open(io.BytesIO(original)))
     ), "thumbnails are lossless"
     assert site.client.get(f"/api/v1{path}/atlases/1.webp").status_code == 404
+    atlas = np.asarray(sheet.convert("RGB"))
+
+    wanted = [3, N_TRAIN + 2, *range(20, 36), 0]
+    answer = site.client.get(f"/api/v1{path}/thumbnails.webp", params={"images": ",".join(map(str, wanted))})
+    assert (answer.status_code, answer.headers["content-type"]) == (200, "image/webp")
+    assert "immutable" in answer.headers["cache-control"]
+    some = np.asarray(Image.open(io.BytesIO(answer.content)).convert("RGB"))
+    assert some.shape == (2 * tile, 16 * tile, 3)
+    for place, index in enumerate(wanted):
+        assert np.array_equal(_tile(some, place, 16, tile), _tile(atlas, index, 32, tile)), index
+    for asked, status, told in (
+        ("", 422, "images"), ("3,", 422, "images"), (",".join(["1"] * 257), 422, "256 at a time"), ("3,9999", 404, "images 0 to"),
+    ):  # fmt: skip
+        refused = site.client.get(f"/api/v1{path}/thumbnails.webp", params={"images": asked})
+        assert refused.status_code == status, asked
+        assert told in refused.text
     assert site.get(f"{path}/images/{N_TRAIN + 18}", 404)["detail"].startswith("The data set has the images 0 to")
+
+
+def _tile(sheet, place, columns, tile):
+    top, left = place // columns * tile, place % columns * tile
+    return sheet[top : top + tile, left : left + tile]
 
 
 def test_images_are_filtered_and_paged_without_gaps(site):

@@ -1,6 +1,8 @@
 """HTTP of data sets and their images."""
 
-from fastapi import APIRouter
+from typing import Annotated
+
+from fastapi import APIRouter, Query
 from fastapi.responses import FileResponse, Response, StreamingResponse
 
 from orfila.cases.schemas import ScoreColumns
@@ -137,6 +139,30 @@ def get_atlas(dataset_id: str, number: int, session: SessionDep, subject: Subjec
     if sha256 is None:
         raise NotFound("The data set has no such sheet of thumbnails.")
     return FileResponse(store.local_path(sha256), media_type="image/webp", headers=files.IMMUTABLE)
+
+
+@router.get("/datasets/{dataset_id}/thumbnails.webp", response_class=Response, responses=files.described("image/webp"))
+def get_thumbnails(
+    dataset_id: str,
+    session: SessionDep,
+    subject: SubjectDep,
+    store: StoreDep,
+    images_: Annotated[
+        str,
+        Query(
+            alias="images",
+            pattern=r"^[0-9]{1,9}(,[0-9]{1,9})*$",
+            description=f"`index` of 1 to {images.MAX_THUMBNAILS} images, with commas between them.",
+        ),
+    ],
+) -> Response:
+    """A lossless sheet of the thumbnails of some images, row by row, 16 side by side; tiles as in `Dataset.atlas`.
+
+    For images from all over a data set, whose atlases would be many.
+    """
+    dataset = service.find_ready(session, subject, dataset_id)
+    indices = [int(index) for index in images_.split(",")]
+    return files.picture(images.thumbnails(store, dataset, indices), "image/webp")
 
 
 @router.get("/datasets/{dataset_id}/index.csv", response_class=Response, responses=files.described("text/csv"))

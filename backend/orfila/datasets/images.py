@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import csv
 import io
+from collections.abc import Sequence
 from pathlib import PurePosixPath
 from typing import Any
 
@@ -15,12 +16,14 @@ from orfila import columns, pictures
 from orfila.cases.schemas import Column, ScoreColumns
 from orfila.datasets import schemas
 from orfila.datasets.models import Dataset
-from orfila.errors import NotFound
+from orfila.errors import NotFound, Unprocessable
 from orfila.pagination import decode_cursor, encode_cursor
 from orfila.schema_base import Page
 from orfila.storage import BlobStore
 
 MAX_TWINS = 50
+MAX_THUMBNAILS = 256
+THUMBNAIL_COLUMNS = 16
 
 
 def manifest_of(store: BlobStore, dataset: Dataset) -> columns.Manifest:
@@ -104,6 +107,17 @@ def pixels_png(store: BlobStore, dataset: Dataset, index: int) -> bytes:
     return pictures.png(pixels_of(store, dataset)[index])
 
 
+def thumbnails(store: BlobStore, dataset: Dataset, indices: Sequence[int]) -> bytes:
+    """Thumbnails of some images in their order, THUMBNAIL_COLUMNS side by side, as WebP."""
+    if dataset.atlas is None:
+        raise NotFound("This data set has no thumbnails.")
+    if len(indices) > MAX_THUMBNAILS:
+        raise Unprocessable(f"{len(indices):,} images are asked for; ask for {MAX_THUMBNAILS} at a time.")
+    _must_be_kept(kept(store, dataset), indices)
+    pixels = pixels_of(store, dataset)
+    return pictures.sheet([pixels[index] for index in indices], dataset.atlas["tile"], THUMBNAIL_COLUMNS)
+
+
 def original(store: BlobStore, dataset: Dataset, index: int) -> tuple[bytes, str]:
     """The original file's bytes, and its plain name. Raises NotFound when they were not kept."""
     row = _row(store, dataset, index)
@@ -162,12 +176,16 @@ def index_list(store: BlobStore, dataset: Dataset) -> str:
 
 
 def _row(store: BlobStore, dataset: Dataset, index: int) -> dict[str, Any]:
-    mask = kept(store, dataset)
-    if not 0 <= index < len(mask):
-        raise NotFound(f"The data set has the images 0 to {len(mask) - 1:,}.")
-    if not mask[index]:
-        raise NotFound("This image was removed in this version; see the parent data set.")
+    _must_be_kept(kept(store, dataset), [index])
     return manifest_of(store, dataset).row(index)
+
+
+def _must_be_kept(mask: NDArray[np.bool_], indices: Sequence[int]) -> None:
+    for index in indices:
+        if not 0 <= index < len(mask):
+            raise NotFound(f"The data set has the images 0 to {len(mask) - 1:,}.")
+        if not mask[index]:
+            raise NotFound(f"Image {index:,} was removed in this version; see the parent data set.")
 
 
 def _item(row: dict[str, Any]) -> schemas.DatasetImage:

@@ -17,9 +17,9 @@ def described(media_type: str) -> dict[int | str, dict[str, Any]]:
     return {200: {"content": {media_type: {"schema": {"type": "string", "format": "binary"}}}}}
 
 
-def picture(data: bytes, *, immutable: bool = True) -> Response:
-    """A PNG that we made ourselves."""
-    return Response(data, media_type="image/png", headers=IMMUTABLE if immutable else {"cache-control": "no-cache"})
+def picture(data: bytes, media_type: str = "image/png", *, immutable: bool = True) -> Response:
+    """A picture that we made ourselves."""
+    return Response(data, media_type=media_type, headers=IMMUTABLE if immutable else {"cache-control": "no-cache"})
 
 
 def download(data: bytes | str, name: str, media_type: str = "application/octet-stream") -> Response:

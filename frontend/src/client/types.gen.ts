@@ -6741,6 +6741,41 @@ export type GetAtlasResponses = {
 
 export type GetAtlasResponse = GetAtlasResponses[keyof GetAtlasResponses];
 
+export type GetThumbnailsData = {
+    body?: never;
+    path: {
+        /**
+         * Dataset Id
+         */
+        dataset_id: string;
+    };
+    query: {
+        /**
+         * Images
+         *
+         * `index` of 1 to 256 images, with commas between them.
+         */
+        images: string;
+    };
+    url: '/api/v1/datasets/{dataset_id}/thumbnails.webp';
+};
+
+export type GetThumbnailsErrors = {
+    /**
+     * Problem
+     */
+    '4XX': unknown;
+};
+
+export type GetThumbnailsResponses = {
+    /**
+     * Successful Response
+     */
+    200: Blob | File;
+};
+
+export type GetThumbnailsResponse = GetThumbnailsResponses[keyof GetThumbnailsResponses];
+
 export type DownloadIndexListData = {
     body?: never;
     path: {

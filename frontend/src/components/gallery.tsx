@@ -1,10 +1,9 @@
-// The virtual gallery: an ARIA grid of thumbnails cut from lossless atlases. Only the rows in view exist, so that 50,000
+// The virtual gallery: an ARIA grid of thumbnails cut from lossless sheets. Only the rows in view exist, so that 50,000
 // images open as fast as fifty. It shows an order of image indices; who orders and filters them is not its business.
 import { useVirtualizer } from '@tanstack/react-virtual'
 import { memo, type PointerEvent, useEffect, useLayoutEffect, useMemo, useRef, useState } from 'react'
 import type { Atlas } from '@/client'
-import { address } from '@/lib/api'
-import { tileOf } from '@/lib/atlas'
+import { type Thumbnail, Thumbnails, thumbnailOf } from '@/lib/atlas'
 import { type VerdictValue, verdictLabel } from '@/lib/verdicts'
 import { Mark } from './marks'
 
@@ -13,17 +12,9 @@ const BORDER = 4
 /** Browsers cut off what is much taller than this, in pixels. */
 const TALLEST = 16_000_000
 
-interface TilePictureProps {
-  datasetId: string
-  atlas: Atlas
-  index: number
-  zoom: number
-}
-
-/** One image cut out of its atlas, at whole-number zoom. */
-export function TilePicture({ datasetId, atlas, index, zoom }: TilePictureProps) {
-  const tile = tileOf(atlas, index)
-  const edge = atlas.tile * zoom
+/** One image cut out of its sheet; edge: of a tile on the screen, pixels. */
+function Cut({ thumbnail, edge }: { thumbnail: Thumbnail; edge: number }) {
+  const { url, columns, rows, x, y } = thumbnail
   return (
     <span
       className="tile-picture"
@@ -31,15 +22,24 @@ export function TilePicture({ datasetId, atlas, index, zoom }: TilePictureProps)
         display: 'block',
         width: edge,
         height: edge,
-        backgroundImage: `url(${address.atlas(datasetId, tile.atlas)})`,
-        backgroundPosition: `-${tile.x * zoom}px -${tile.y * zoom}px`,
-        backgroundSize: `${atlas.columns * edge}px ${atlas.rows * edge}px`,
+        backgroundImage: `url(${url})`,
+        backgroundPosition: `-${x * edge}px -${y * edge}px`,
+        backgroundSize: `${columns * edge}px ${rows * edge}px`,
       }}
     />
   )
 }
 
-interface TileProps extends TilePictureProps {
+/** The thumbnail of an image that stands for itself, at whole-number zoom. */
+export function TilePicture(props: { datasetId: string; atlas: Atlas; index: number; zoom: number }) {
+  const { datasetId, atlas, index, zoom } = props
+  return <Cut thumbnail={thumbnailOf(datasetId, atlas, index)} edge={atlas.tile * zoom} />
+}
+
+interface TileProps {
+  index: number
+  thumbnail: Thumbnail
+  edge: number
   column: number
   label: string
   verdict: VerdictValue | null
@@ -49,7 +49,7 @@ interface TileProps extends TilePictureProps {
 }
 
 const GalleryTile = memo(function GalleryTile(props: TileProps) {
-  const { index, column, label, verdict, selected, focused, onPick } = props
+  const { index, thumbnail, edge, column, label, verdict, selected, focused, onPick } = props
   return (
     // biome-ignore lint/a11y/useKeyWithClickEvents: the grid that holds the tiles handles every key
     <div
@@ -66,7 +66,7 @@ const GalleryTile = memo(function GalleryTile(props: TileProps) {
       title={`#${index} · ${label}`}
       onClick={(event) => onPick(index, event)}
     >
-      <TilePicture {...props} />
+      <Cut thumbnail={thumbnail} edge={edge} />
       {verdict && (
         <span className="mark">
           <Mark kind={verdict} size={10} />
@@ -80,6 +80,8 @@ export interface GalleryProps {
   datasetId: string
   atlas: Atlas
   order: Int32Array
+  /** Images that may come next. */
+  likely?: Int32Array
   zoom: number
   selected: ReadonlySet<number>
   focused: number | null
@@ -102,10 +104,12 @@ export function layout(n: number, tile: number, asked: number, width: number) {
 }
 
 export const Gallery = memo(function Gallery(props: GalleryProps) {
-  const { datasetId, atlas, order, selected, focused, labelOf, verdictOf, onPick, onColumns } = props
+  const { datasetId, atlas, order, likely, selected, focused, labelOf, verdictOf, onPick, onColumns } = props
   const scroller = useRef<HTMLDivElement>(null)
   const [width, setWidth] = useState(0)
   const { zoom, cell, columns, rows } = layout(order.length, atlas.tile, props.zoom, width)
+
+  const thumbnails = useMemo(() => new Thumbnails(datasetId, atlas), [datasetId, atlas])
 
   useLayoutEffect(() => {
     const node = scroller.current
@@ -175,11 +179,10 @@ export const Gallery = memo(function Gallery(props: GalleryProps) {
             {Array.from(order.subarray(row.index * columns, (row.index + 1) * columns), (index, column) => (
               <GalleryTile
                 key={index}
-                datasetId={datasetId}
-                atlas={atlas}
                 index={index}
+                thumbnail={thumbnails.at(order, row.index * columns + column, likely)}
+                edge={atlas.tile * zoom}
                 column={column}
-                zoom={zoom}
                 label={labelOf(index)}
                 verdict={verdictOf?.(index) ?? null}
                 selected={selected.has(index)}

@@ -79,6 +79,8 @@ export function idempotencyKey(): string {
 /** Address of a picture or download that the browser fetches itself. */
 export const address = {
   atlas: (datasetId: string, number: number) => `/api/v1/datasets/${datasetId}/atlases/${number}.webp`,
+  thumbnails: (datasetId: string, indices: readonly number[]) =>
+    `/api/v1/datasets/${datasetId}/thumbnails.webp?images=${indices.join()}`,
   pixels: (datasetId: string, index: number) => `/api/v1/datasets/${datasetId}/images/${index}/pixels.png`,
   original: (datasetId: string, index: number) => `/api/v1/datasets/${datasetId}/images/${index}/original`,
   archive: (datasetId: string) => `/api/v1/datasets/${datasetId}/archive.zip`,

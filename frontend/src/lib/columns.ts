@@ -101,6 +101,8 @@ export function maskOf(n: number, indices: Iterable<number>): Uint8Array {
 
 const DIGIT_BITS = 11
 const BUCKETS = 1 << DIGIT_BITS
+const DIGIT = BUCKETS - 1
+const N_DIGITS = 3
 
 /**
  * Row numbers, ordered by a column; equal values by a second column (largest first), then in the order of `rows`, which
@@ -117,13 +119,20 @@ function sortOnce(rows: Int32Array, values: Values, order: 'asc' | 'desc'): Int3
   let sorted: Int32Array = rows.slice()
   let nextKeys: Uint32Array = new Uint32Array(rows.length)
   let nextRows: Int32Array = new Int32Array(rows.length)
-  const starts = new Int32Array(BUCKETS)
-  for (let shift = 0; shift < 32; shift += DIGIT_BITS) {
-    starts.fill(0)
-    for (let k = 0; k < keys.length; k++) starts[(keys[k] >>> shift) & (BUCKETS - 1)]++
+  const counts = Array.from({ length: N_DIGITS }, () => new Int32Array(BUCKETS))
+  const [low, middle, high] = counts
+  for (let k = 0; k < keys.length; k++) {
+    const key = keys[k]
+    low[key & DIGIT]++
+    middle[(key >>> DIGIT_BITS) & DIGIT]++
+    high[key >>> (2 * DIGIT_BITS)]++
+  }
+  for (let digit = 0; digit < N_DIGITS; digit++) {
+    const starts = counts[digit]
+    const shift = digit * DIGIT_BITS
     for (let bucket = 0, at = 0; bucket < BUCKETS; bucket++) [starts[bucket], at] = [at, at + starts[bucket]]
     for (let k = 0; k < keys.length; k++) {
-      const place = starts[(keys[k] >>> shift) & (BUCKETS - 1)]++
+      const place = starts[(keys[k] >>> shift) & DIGIT]++
       nextKeys[place] = keys[k]
       nextRows[place] = sorted[k]
     }

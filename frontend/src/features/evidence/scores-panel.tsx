@@ -33,8 +33,9 @@ export function useShownViews(asked: View['view']): { isWide: boolean; names: Vi
 
 export interface ScoresPanelProps {
   item: Case
-  /** Histogram and map are drawn; until then their places are kept. */
-  isReady: boolean
+  /** What is drawn; until then its place is kept. */
+  hasMap: boolean
+  hasHistogram: boolean
   finding: Finding
   dataset: Dataset
   atlas: Atlas
@@ -112,7 +113,7 @@ export const ScoresPanel = memo(function ScoresPanel(props: ScoresPanelProps) {
               </button>
             )}
           </div>
-          {props.isReady ? (
+          {props.hasHistogram ? (
             <ScoreHistogram
               columns={columns}
               ranking={ranking}
@@ -133,7 +134,7 @@ export const ScoresPanel = memo(function ScoresPanel(props: ScoresPanelProps) {
         <div style={{ flex: 1, minWidth: 0 }}>
           <FingerprintMap
             caseId={item.id}
-            isReady={props.isReady}
+            isReady={props.hasMap}
             datasetId={dataset.id}
             atlas={atlas}
             columns={columns}

@@ -44,6 +44,7 @@ const ADDRESS_MS = 250
 const FOLLOW_MS = 150
 /** With more images the gallery is drawn before histogram and map are made. */
 const MANY = 200_000
+const LAST_STAGE = 2
 /** So many images are loaded ahead of the inspector. */
 const AHEAD = 3
 
@@ -229,11 +230,13 @@ function Workbench({
   useWorkbenchKeys(act, () => setBlink(false))
 
   const shown = useMemo(() => maskOf(columns.n, order), [columns, order])
-  const [hasScores, setHasScores] = useState(columns.n <= MANY)
+  // One after the other: gallery, map, histogram.
+  const [stage, setStage] = useState(columns.n <= MANY ? LAST_STAGE : 0)
   useEffect(() => {
-    const timer = setTimeout(() => requestAnimationFrame(() => setHasScores(true)))
+    if (stage === LAST_STAGE) return
+    const timer = setTimeout(() => requestAnimationFrame(() => setStage(stage + 1)))
     return () => clearTimeout(timer)
-  }, [])
+  }, [stage])
 
   const judged = useMemo(() => [...verdicts.keys()].reduce((n, index) => n + shown[index], 0), [shown, verdicts])
   const shownName = { flagged: flaggedCount, all: columns.n, selected: selection.selected.size }
@@ -242,7 +245,8 @@ function Workbench({
       <div className="workbench-left">
         <ScoresPanel
           item={item}
-          isReady={hasScores}
+          hasMap={stage >= 1}
+          hasHistogram={stage >= LAST_STAGE}
           finding={finding}
           dataset={dataset}
           atlas={atlas}
@@ -298,6 +302,7 @@ function Workbench({
               datasetId={dataset.id}
               atlas={atlas}
               order={order}
+              likely={tab === 'flagged' ? suspects : undefined}
               zoom={zoom}
               selected={selection.selected}
               focused={focused}

@@ -6,6 +6,8 @@ import type { View } from '@/lib/plane'
 
 const SLOW_MS = 40
 const REST_MS = 250
+/** A page that opens has more to draw: the first drawing of all points waits for it. */
+const FIRST_REST_MS = 750
 /** What a thinned drawing may take. */
 const THIN_MS = 20
 /** A graphics library takes no greater distance between points. */
@@ -24,6 +26,7 @@ export function usePace(paint: ((stride: number) => void) | null, view: View, n:
   const wholeMs = useRef(n > MANY ? MANY_MS : 0)
   useEffect(() => {
     if (!paint) return
+    const isFirst = painted.current === null
     const moved = painted.current !== view
     let frame = 0
     const draw = (stride: number) => {
@@ -38,7 +41,7 @@ export function usePace(paint: ((stride: number) => void) | null, view: View, n:
       return () => cancelAnimationFrame(frame)
     }
     if (moved) draw(strideFor(wholeMs.current))
-    const timer = setTimeout(() => draw(1), REST_MS)
+    const timer = setTimeout(() => draw(1), isFirst ? FIRST_REST_MS : REST_MS)
     return () => {
       clearTimeout(timer)
       cancelAnimationFrame(frame)
