@@ -4,9 +4,10 @@ import io
 
 import numpy as np
 import pytest
+from PIL import Image
+
 from orfila import pictures
 from orfila_engine.data import atlas
-from PIL import Image
 
 
 @pytest.mark.parametrize("shape", [(8, 8, 1), (32, 32, 3), (64, 48, 3), (80, 224, 3), (224, 100, 1)])
