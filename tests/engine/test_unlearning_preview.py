@@ -145,15 +145,17 @@ def test_the_reading_that_finds_the_scores_finds_the_effects_too(
     assert recipe is not None
     index = FingerprintIndex.open(drilled.path / "index", "cpu")
     affected = affected_of(drilled)
-    engine = FingerprintEngine(index, model, card, along=preview.questions)
+    engine = FingerprintEngine(index, model, card, with_own_products=True)
     carried = investigate(engine, drilled.packed, model, card, affected, n_b=4, out_dir=tmp_path / "carried")
     alone = investigate(index, drilled.packed, model, card, affected, n_b=4, out_dir=tmp_path / "alone")
     for name in ("influence", "collapse_score", "posterior"):
         found = [pq.read_table(each.path / "scores.parquet", columns=[name])[0].to_numpy() for each in (carried, alone)]
         np.testing.assert_allclose(*found, rtol=1e-4, atol=1e-5 * np.abs(found[1]).max())
-    assert engine.products_along is not None
-    other = RemovalPreview(index, drilled.packed, model, card, affected, recipe)
-    other.take(engine.products_along)
+    assert engine.own_products is not None
+    other = RemovalPreview(index, drilled.packed, model, card, affected, recipe, symptom=carried.symptom)
+    np.testing.assert_array_equal(other.labels, preview.labels)
+    np.testing.assert_allclose(other.margins, preview.margins, rtol=1e-5)
+    other.take(engine.own_products)
     expected = preview.effects()
     np.testing.assert_allclose(other.effects(), expected, rtol=1e-4, atol=1e-6 * np.abs(expected).max())
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar
+from typing import Any, Literal, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -22,10 +22,8 @@ from orfila_engine.collapse import query_direction
 from orfila_engine.evaluation import to_tensor
 from orfila_engine.fingerprint import FingerprintIndex
 from orfila_engine.progress import Progress, quiet
+from orfila_engine.questions import Asked, distinct
 from orfila_engine.suspects import FingerprintSuspects, SuspectGradients, Vector
-
-if TYPE_CHECKING:
-    from orfila_engine.questions import Asked
 
 Direction = TypeVar("Direction")
 EngineName = Literal["fingerprint", "ekfac"]
@@ -120,15 +118,18 @@ class InfluenceEngine(Protocol[Direction]):
 class FingerprintEngine:
     """A fingerprint index as an engine. A direction is a vector [D].
 
-    Whoever needs products of all projected gradients with vectors of their own gives them as `along` [K, D]: the
-    reading of the store that finds the scores finds these too, and leaves them in `products_along` [n, K].
+    Whoever needs the products of the projected gradients themselves, g_i . h_q with h_q that of each affected image,
+    asks for them: the reading of the store that finds the scores finds these too, and leaves them in `own_products`.
     """
 
     name: Literal["fingerprint"] = "fingerprint"
 
-    def __init__(self, index: FingerprintIndex, model: nn.Module, card: ModelCard, along: Vector | None = None) -> None:
-        self._along = along
-        self.products_along: Vector | None = None
+    def __init__(
+        self, index: FingerprintIndex, model: nn.Module, card: ModelCard, *, with_own_products: bool = False
+    ) -> None:
+        self._with_own_products = with_own_products
+        self.own_products: Vector | None = None
+        """[n, A]"""
         self.store, self._model, self._card = index, model, card
         self.meta, self.n, self.dimension = index.meta, index.n, index.dimension
         self.self_influence = index.self_influence
@@ -155,12 +156,14 @@ class FingerprintEngine:
         self, asked: Sequence[Asked], direction: Vector, progress: Progress = quiet
     ) -> tuple[NDArray[np.float32], Vector]:
         """See `InfluenceEngine`; one reading of the store."""
-        vectors = self.store.adjoint(np.concatenate([*(a.fingerprints for a in asked), direction[None]]))
-        n_scores = len(vectors)
-        if self._along is not None:
-            vectors = np.concatenate([vectors, self._along])
+        rows = np.concatenate([a.fingerprints for a in asked])
+        first, again = distinct([row.tobytes() for row in rows])
+        vectors = self.store.adjoint(np.concatenate([rows[first], direction[None]]))
+        if self._with_own_products:
+            own = self.store.whitening.unwhiten(torch.from_numpy(np.stack([a.fingerprints[0] for a in asked])))
+            vectors = np.concatenate([vectors, own.numpy()])
         products = self.store.products(vectors)
-        influences = products[:, : n_scores - 1].reshape(self.n, len(asked), -1).transpose(1, 0, 2)
-        if self._along is not None:
-            self.products_along = products[:, n_scores:].copy()
-        return influences, products[:, n_scores - 1].copy()
+        if self._with_own_products:
+            self.own_products = products[:, len(first) + 1 :].copy()
+        influences = products[:, again].reshape(self.n, len(asked), -1).transpose(1, 0, 2)
+        return influences, products[:, len(first)].copy()

@@ -60,12 +60,23 @@ class Affected:
 
 
 @dataclass(frozen=True)
+class Symptom:
+    """What the model does with A affected images."""
+
+    predictions: Evaluation
+    fingerprints: Vector
+    """[A, D] what the engine's store makes of them with the label that they receive."""
+
+
+@dataclass(frozen=True)
 class Investigation:
     """A finished investigation: its directory, the summary, and the flagged images (best first)."""
 
     path: Path
     summary: dict[str, Any]
     flagged: NDArray[np.int64]
+    symptom: Symptom | None = None
+    """None where it learned from verdicts, which change nothing about it."""
 
 
 def read_affected(data: bytes, name: str, card: ModelCard, true_label: int | None = None) -> Affected:
@@ -125,7 +136,8 @@ def investigate(
     progress("scoring training images", 0.6)
     # The test images' gradients are rows of the store, so the evidence is weighed there, whichever engine ranks.
     in_store = explain_in_store(engine.store, packed, asked, predicted, suspects, reference)
-    evidence = judge(in_store, reference, np.stack([a.fingerprints[0] for a in asked]))
+    symptom = Symptom(predictions, np.stack([a.fingerprints[0] for a in asked]))
+    evidence = judge(in_store, reference, symptom.fingerprints)
     result = (
         in_store
         if isinstance(engine, FingerprintEngine)
@@ -155,7 +167,7 @@ def investigate(
     shutil.rmtree(out_dir, ignore_errors=True)
     writing.rename(out_dir)
     progress("investigated", 1.0)
-    return Investigation(out_dir, summary, flagged)
+    return Investigation(out_dir, summary, flagged, symptom)
 
 
 def explain(

@@ -7,7 +7,6 @@ be clean. A group that is as common among the known clean images as among the re
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -24,6 +23,7 @@ _TOLERANCE = 1e-7
 _VARIANCE_FLOOR = 1e-3
 """Of the variance of all scores: a component may not collapse onto a few equal scores."""
 _N_PARAMETERS = 5
+_LEAST_DENSITY = 1e-300
 _LOG_2PI = math.log(2 * math.pi)
 
 
@@ -155,38 +155,49 @@ def _anchored(
     n = len(scores)
     weight = n / len(clean)
     judged = ~np.isnan(known)
+    is_judged = bool(judged.any())
     # About their mean, so that variances from sums of squares keep their digits.
     centre = float(scores.mean())
     everyone = np.concatenate([scores, clean]) - centre
     powers = np.stack([np.ones_like(everyone), everyone, np.square(everyone)])
     # The parts start as the lower and the upper scores of the clean images.
     aside = (everyone > np.quantile(clean, _SIDE_START) - centre).astype(np.float64)
-    weights = np.empty_like(powers)  # of the scores in main, side and upper
+    weights, parts = np.empty_like(powers), np.empty_like(powers)  # of the scores in main, side and upper
     below = np.full(len(everyone), weight)
     weights[2, n:] = 0
     previous = -math.inf
     for _ in range(_MAX_STEPS):
-        responsibility = np.where(judged, known, responsibility)
-        mass = float(np.clip(responsibility.sum(), 1.0, n - 1.0))
+        if is_judged:
+            responsibility = np.where(judged, known, responsibility)
+        mass = min(max(float(responsibility.sum()), 1.0), n - 1.0)
         np.subtract(1, responsibility, out=below[:n])
         np.multiply(below, aside, out=weights[1])
         np.subtract(below, weights[1], out=weights[0])
         weights[2, :n] = responsibility
-        sums = weights @ powers.T
-        share = float(np.clip(sums[1, 0] / (sums[0, 0] + sums[1, 0]), 1e-3, 1 - 1e-3))
-        means, variances = _moments_of(sums, floor)
-        parts = _log_normals(means, variances, [1 - share, share, mass / n]) @ powers
-        lower = _log_sum(parts[0], parts[1])
-        aside = np.exp(parts[1] - lower)
-        upper = parts[2, :n]
-        both = _log_sum(math.log(1 - mass / n) + lower[:n], upper)
-        anchored = weight * float(lower[n:].sum())
-        likelihood = float(both.sum()) + anchored
-        responsibility = np.exp(upper - both)
+        sums = (weights @ powers.T).tolist()
+        share = min(max(sums[1][0] / (sums[0][0] + sums[1][0]), 1e-3), 1 - 1e-3)
+        moments = [_moments_of(each, floor) for each in sums]
+        below_weight = 1 - mass / n
+        shares = (below_weight * (1 - share), below_weight * share, mass / n)
+        densities = [_log_normal_of(*each, of) for each, of in zip(moments, shares, strict=True)]
+        np.matmul(np.array(densities), powers, out=parts)
+        parts[2, n:] = -math.inf
+        # Densities over the greatest of each score, so that none of them is lost; one pass of exponentials for all.
+        greatest = np.maximum(np.maximum(parts[0], parts[1]), parts[2])
+        parts -= greatest
+        np.exp(parts, out=parts)
+        lower = parts[0] + parts[1]
+        total = lower + parts[2]
+        aside = parts[1] / np.maximum(lower, _LEAST_DENSITY)
+        responsibility = parts[2, :n] / total[:n]
+        logs = np.log(total)
+        logs += greatest
+        anchored = weight * (float(logs[n:].sum()) - len(clean) * math.log(below_weight))
+        likelihood = float(logs[:n].sum()) + anchored
         if likelihood - previous < _TOLERANCE * n:
             break
         previous = likelihood
-    main, side, above = ((m + centre, v) for m, v in zip(means.tolist(), variances.tolist(), strict=True))
+    main, side, above = ((mean + centre, variance) for mean, variance in moments)
     if share > 0.5:
         main, side, share = side, main, 1 - share
     found = Mixture(
@@ -209,17 +220,17 @@ def _moments(weights: Floats, values: Floats, floor: float) -> tuple[float, floa
     return mean, max(float(weights @ np.square(values - mean)) / total, floor)
 
 
-def _moments_of(sums: Floats, floor: float) -> tuple[Floats, Floats]:
-    """Means and variances [K] from sums over weights, weighted values and weighted squares [K, 3]."""
-    total = np.maximum(sums[:, 0], 1e-12)
-    means = sums[:, 1] / total
-    return means, np.maximum(sums[:, 2] / total - np.square(means), floor)
+def _moments_of(sums: list[float], floor: float) -> tuple[float, float]:
+    """Mean and variance from sums over weights, weighted values and weighted squares."""
+    total = max(sums[0], 1e-12)
+    mean = sums[1] / total
+    return mean, max(sums[2] / total - mean**2, floor)
 
 
-def _log_normals(means: Floats, variances: Floats, weights: Sequence[float]) -> Floats:
-    """Coefficients [K, 3] of 1, x and x^2 in the logarithms of weighted normal densities."""
-    constant = np.log(weights) - 0.5 * (_LOG_2PI + np.log(variances) + np.square(means) / variances)
-    return np.stack([constant, means / variances, -0.5 / variances], axis=1)
+def _log_normal_of(mean: float, variance: float, weight: float) -> tuple[float, float, float]:
+    """Coefficients of 1, x and x^2 in the logarithm of a weighted normal density."""
+    constant = math.log(weight) - 0.5 * (_LOG_2PI + math.log(variance) + mean**2 / variance)
+    return constant, mean / variance, -0.5 / variance
 
 
 def _log_sum(a: Floats, b: Floats) -> Floats:

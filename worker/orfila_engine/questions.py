@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal, Protocol
 
@@ -58,7 +58,19 @@ def ask(
     images = torch.cat([picture[None], images])
     labels = torch.cat([torch.tensor([predicted]), labels])
     pixels = images.mul(255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
-    return Asked(store.query(model, card, images, labels), images, pixels, labels.numpy(), ("none", *kinds))
+    # Two draws of a transform without a number of its own, and of one label, are one question.
+    first, again = distinct(
+        [x.numpy().tobytes() + bytes(label) for x, label in zip(images, labels.numpy(), strict=True)]
+    )
+    fingerprints = store.query(model, card, images[first], labels[first])[again]
+    return Asked(fingerprints, images, pixels, labels.numpy(), ("none", *kinds))
+
+
+def distinct(rows: Sequence[bytes]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where each different row stands first, ascending, and for each row the number of its like among those."""
+    numbers: dict[bytes, int] = {}
+    again = np.array([numbers.setdefault(row, len(numbers)) for row in rows], dtype=np.int64)
+    return np.unique(again, return_index=True)[1], again
 
 
 def ask_each(

@@ -15,7 +15,9 @@ from contextlib import contextmanager
 from pathlib import Path
 
 PAUSE_SECONDS = 2.0
-"""The longest pause, which is short beside a lease. Whoever has paused then works as long before pausing again."""
+"""The longest pause, which is short beside a lease."""
+WORK_SHARE = 0.25
+"""Of a pause: so long background work goes on before it pauses again. Where somebody asks all the time it still moves."""
 _LOOK_SECONDS = 0.01
 
 
@@ -46,7 +48,7 @@ class Precedence:
         while self._is_asked() and waited < PAUSE_SECONDS:
             time.sleep(_LOOK_SECONDS)
             waited = time.monotonic() - began
-        self._not_before = time.monotonic() + waited
+        self._not_before = time.monotonic() + WORK_SHARE * waited
 
     def _is_asked(self) -> bool:
         try:

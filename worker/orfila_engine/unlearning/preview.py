@@ -33,7 +33,7 @@ from orfila_engine.architectures import ModelCard
 from orfila_engine.data import PackedDataset
 from orfila_engine.evaluation import evaluate, margins, to_tensor
 from orfila_engine.fingerprint import FingerprintIndex
-from orfila_engine.investigation import Affected
+from orfila_engine.investigation import Affected, Symptom
 from orfila_engine.training import Recipe, training_length
 from orfila_engine.unlearning.linearised import retrained, sigmoid
 
@@ -86,20 +86,27 @@ class RemovalPreview:
         card: ModelCard,
         affected: Sequence[Affected],
         recipe: Recipe,
+        *,
+        symptom: Symptom | None = None,
     ) -> None:
-        """recipe: how the model was trained. Raises ValueError without images, or for an index of another model."""
+        """recipe: how the model was trained. symptom: of these images, where an investigation has asked already.
+
+        Raises ValueError without images, or for an index of another model.
+        """
         if not affected:
             raise ValueError("give at least one affected image; a preview says what becomes of them")
         self._index, self._packed = index, packed
         self._names = [a.name for a in affected]
         pixels = np.stack([a.pixels for a in affected])
-        outcome = evaluate(model, card, pixels, np.full(len(pixels), -1), device=index.device)
-        self.labels = outcome.predicted
+        if symptom is None:
+            outcome = evaluate(model, card, pixels, np.full(len(pixels), -1), device=index.device)
+            own = index.query(model, card, to_tensor(pixels), torch.from_numpy(outcome.predicted))
+            symptom = Symptom(outcome, own)
+        self.labels = symptom.predictions.predicted
         """[A]"""
-        self.margins = margins(outcome.logits, self.labels).astype(np.float64)
+        self.margins = margins(symptom.predictions.logits, self.labels).astype(np.float64)
         """[A]"""
-        fingerprints = index.query(model, card, to_tensor(pixels), torch.from_numpy(self.labels))
-        self.questions = index.whitening.unwhiten(torch.from_numpy(fingerprints)).numpy()
+        self.questions = index.whitening.unwhiten(torch.from_numpy(symptom.fingerprints)).numpy()
         """[A, D] projected gradients of the affected images' measurements."""
         length = LENGTHENING * training_length(recipe, index.n)
         self._c = index.n * (recipe.weight_decay + 1 / length)

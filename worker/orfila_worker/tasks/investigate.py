@@ -41,9 +41,7 @@ def _find(work: Work, spec: InvestigateSpec) -> InvestigateResult:
     packed = work.warm.pack(spec.pack)
     index = index_of(work, spec.index_id)
     affected = affected_images(work, spec.affected, packed, card)
-    metadata, _ = read_header(work.store.local_path(spec.weights))
-    preview = RemovalPreview(index, packed, model, card, affected, recipe_of(metadata) or Recipe())
-    quick = FingerprintEngine(index, model, card, along=preview.questions)
+    quick = FingerprintEngine(index, model, card, with_own_products=True)
     exact: EkfacEngine | None = None
     files: Tree = {}
     if spec.engine == "ekfac":
@@ -64,8 +62,13 @@ def _find(work: Work, spec: InvestigateSpec) -> InvestigateResult:
         suspects=spec.suspects,
         progress=work.progress,
     )
-    if quick.products_along is not None:
-        preview.take(quick.products_along)
+    metadata, _ = read_header(work.store.local_path(spec.weights))
+    recipe = recipe_of(metadata) or Recipe()
+    # An exact engine's fingerprints are of another store than the index.
+    symptom = result.symptom if exact is None else None
+    preview = RemovalPreview(index, packed, model, card, affected, recipe, symptom=symptom)
+    if quick.own_products is not None:
+        preview.take(quick.own_products)
     preview.write(result.path)
     summary = result.summary
     return InvestigateResult(

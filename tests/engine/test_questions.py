@@ -1,0 +1,37 @@
+"""Each different question is put to the store once."""
+
+import numpy as np
+import torch
+
+from orfila_engine.architectures import ModelCard
+from orfila_engine.questions import ask, distinct
+
+
+def test_distinct_rows_and_where_they_come_again():
+    rows = [b"b", b"a", b"b", b"c", b"a"]
+    first, again = distinct(rows)
+    assert first.tolist() == [0, 1, 3]
+    assert [rows[first[number]] for number in again] == rows
+
+
+class Store:
+    """Rows that say which question they answer."""
+
+    def __init__(self):
+        self.asked = []
+
+    def query(self, model, card, images, labels):
+        self.asked += [x.numpy().tobytes() + bytes([int(label)]) for x, label in zip(images, labels, strict=True)]
+        return torch.cat([images.flatten(1), labels[:, None].float()], 1).numpy()
+
+
+def test_a_question_that_was_drawn_twice_is_asked_once():
+    card = ModelCard("resnet-nano", ("a", "b", "c"), (8, 8), 1, (0.5,), (0.25,))
+    image = np.random.default_rng(0).integers(0, 256, (8, 8, 1), dtype=np.uint8)
+    store = Store()
+    asked = ask(store, torch.nn.Identity(), card, image, 1, n_b=50, seed=0)
+    # Flip, negative and swap have no number of their own, and there are two other labels.
+    assert len(store.asked) == len(set(store.asked)) < 45
+    assert asked.fingerprints.shape == (51, 65)
+    for row, picture, label in zip(asked.fingerprints, asked.inputs, asked.labels, strict=True):
+        np.testing.assert_array_equal(row, [*picture.numpy().ravel(), label])
