@@ -6,7 +6,10 @@ import threading
 import time
 
 import pytest
+import torch
+from torch import nn
 
+from orfila_engine.layerwise import at_each_layer
 from orfila_worker import precedence
 from orfila_worker.precedence import Precedence
 
@@ -38,20 +41,45 @@ def test_two_questions_at_once_do_not_wait_for_each_other(tmp_path):
     assert not training._is_asked()
 
 
-def test_a_pause_is_short_and_work_as_long_follows_it(tmp_path, monkeypatch):
-    monkeypatch.setattr(precedence, "PAUSE_SECONDS", 0.3)
+def test_a_pause_is_short_and_some_work_follows_it(tmp_path, monkeypatch):
+    monkeypatch.setattr(precedence, "PAUSE_SECONDS", 0.8)
     question, training = Precedence(tmp_path), Precedence(tmp_path)
     with question.take():
         began = time.monotonic()
         training.give_way()
-        assert 0.3 <= time.monotonic() - began < 2
+        assert 0.8 <= time.monotonic() - began < 3
         again = time.monotonic()
         training.give_way()
-        assert time.monotonic() - again < 0.2, "it has just paused"
-        time.sleep(0.4)
+        assert time.monotonic() - again < 0.15, "it has just paused"
+        time.sleep(0.25)
         again = time.monotonic()
         training.give_way()
-        assert time.monotonic() - again >= 0.3
+        assert time.monotonic() - again >= 0.8
+
+
+def test_a_training_stops_in_the_middle_of_a_step(tmp_path):
+    question, training = Precedence(tmp_path), Precedence(tmp_path)
+    passed = []
+
+    class Slow(nn.Module):
+        def forward(self, x):
+            time.sleep(0.05)
+            passed.append(time.monotonic())
+            return x
+
+    model = nn.Sequential(*(Slow() for _ in range(10)))
+
+    def step():
+        with at_each_layer(model, training.give_way):
+            model(torch.zeros(1))
+
+    thread = threading.Thread(target=step)
+    with question.take():
+        thread.start()
+        time.sleep(0.8)
+        assert len(passed) == 1
+    thread.join(10)
+    assert len(passed) == 10
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="needs fork")

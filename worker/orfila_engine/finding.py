@@ -100,7 +100,8 @@ def write_scores(path: Path, packed: PackedDataset, columns: Columns) -> None:
         }
         | {name: pa.array(column) for name, column in columns.items()}
     )
-    pq.write_table(table, path, compression="zstd", compression_level=1)
+    # Hardly a number comes twice: dictionaries would take more than half of the time, and make the file larger.
+    pq.write_table(table, path, compression="zstd", compression_level=1, use_dictionary=False)
 
 
 def write_flagged(path: Path, packed: PackedDataset, columns: Columns) -> None:

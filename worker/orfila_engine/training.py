@@ -11,6 +11,7 @@ import json
 import math
 import time
 from collections.abc import Collection, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Protocol, get_args
@@ -27,6 +28,7 @@ from orfila_engine.architectures import ModelCard, build, normalise
 from orfila_engine.data import PackedDataset
 from orfila_engine.devices import Precision, mixed_precision, select_device
 from orfila_engine.evaluation import to_tensor
+from orfila_engine.layerwise import at_each_layer
 from orfila_engine.progress import Progress, quiet
 
 CHECKPOINT = "checkpoint.safetensors"
@@ -363,8 +365,14 @@ def _epoch(
     n_steps = recipe.epochs * len(batches)
     loss_sum = torch.zeros((), device=device)
     right = torch.zeros((), device=device)
-    seen = 0
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+    seen = step = 0
+
+    def tell() -> None:
+        progress(f"epoch {number + 1} of {recipe.epochs}", (number + step / len(batches)) / recipe.epochs)
+
+    # On a processor a step is long for somebody who waits for it to make room, or to end.
+    looked_up = at_each_layer(model, tell) if device.type == "cpu" else nullcontext()
+    with looked_up, torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(_mix(recipe.seed, number) + 1)  # dropout and stochastic depth
         _set_rate(optimiser, learning_rate(recipe, int((number + 0.5) * len(batches)), n_steps))
         lesson.before_epoch(model, optimiser, number)
@@ -383,7 +391,7 @@ def _epoch(
                 loss_sum += loss.detach() * len(batch)
                 right += (logits.argmax(1) == labels).sum()
             seen += len(batch)
-            progress(f"epoch {number + 1} of {recipe.epochs}", (number + step / len(batches)) / recipe.epochs)
+            tell()
     mean_loss = float(loss_sum) / seen
     if not math.isfinite(mean_loss):
         raise ValueError(

@@ -17,7 +17,7 @@ from pathlib import Path
 PAUSE_SECONDS = 2.0
 """The longest pause, which is short beside a lease."""
 WORK_SHARE = 0.25
-"""Of a pause: so long background work goes on before it pauses again. Where somebody asks all the time it still moves."""
+"""Of a pause: so long background work goes on before the next one. Where somebody asks all the time it still moves."""
 _LOOK_SECONDS = 0.01
 
 
