@@ -118,8 +118,30 @@ def test_suspects_are_remembered_within_bounds(index: FingerprintIndex, monkeypa
     second = index.suspects(np.arange(100, 200))
     assert index.suspects(np.arange(100, 200)) is second
     assert index.suspects(np.arange(100)) is not first, "both together are over the bound"
-    index.forget_suspects()
+    index.forget()
     assert index.suspects(np.arange(100, 200)) is not second
+
+
+def test_an_index_that_is_held_answers_the_same_without_its_files(
+    index: FingerprintIndex, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    vectors = np.random.default_rng(0).standard_normal((3, D)).astype(np.float32)
+    some = np.array([7, 3, N - 1])
+    products, rows = index.products(vectors), index.rows[some]
+    monkeypatch.setattr("orfila_engine.fingerprint.index.HELD_BYTES", N * D * 2 - 1)
+    index.hold()
+    assert index.rows._held is None, "it is larger than the bound"
+    monkeypatch.setattr("orfila_engine.fingerprint.index.HELD_BYTES", N * D * 2)
+    index.hold()
+    files, index.rows._files = index.rows._files, []
+    try:
+        np.testing.assert_allclose(index.products(vectors), products, rtol=1e-4, atol=1e-5 * np.abs(products).max())
+        np.testing.assert_array_equal(index.rows[some], rows)
+    finally:
+        index.rows._files = files
+        index.forget()
+    assert index.rows._held is None
+    np.testing.assert_array_equal(index.products(vectors), products)
 
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32])

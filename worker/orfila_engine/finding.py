@@ -54,7 +54,7 @@ def counted(
 
 def sentence(evidence: Evidence, n_flagged: int, n_train: int, n_suspects: int, label: str, n_verdicts: int = 0) -> str:
     """The finding in one sentence. The p-value is that of the evidence test, which no verdict has a part in."""
-    p = f"p = {evidence.p_value:.2f}" if evidence.p_value >= 0.01 else f"p = {evidence.p_value:.3f}"
+    p = _p(evidence.p_value)
     images = "training image" if n_flagged == 1 else "training images"
     if evidence.verdict == "no evidence of poisoning":
         found = (
@@ -113,6 +113,11 @@ def write_flagged(path: Path, packed: PackedDataset, columns: Columns) -> None:
             score, posterior = columns["collapse_score"][i], columns["posterior"][i]
             label = packed.classes[int(packed.labels[i])]
             writer.writerow([packed.names[i], i, label, f"{score:.6f}", f"{posterior:.6f}"])
+
+
+def _p(value: float) -> str:
+    """To a thousandth, as the interface shows it: "p = 0.017", "p = 0.25"."""
+    return "p < 0.001" if value < 0.001 else f"p = {f'{value:.3f}'.removesuffix('0')}"
 
 
 def _verdicts(number: int) -> str:

@@ -22,7 +22,7 @@ from orfila_engine.fingerprint import FingerprintIndex
 
 KEPT = 6
 """Objects of all kinds; the least recently used goes first. Arrays are memory-mapped, so this bounds models mostly.
-Suspects' rows are held by one index at a time."""
+Rows are held in memory by one index at a time."""
 
 Opened = TypeVar("Opened")
 
@@ -43,11 +43,11 @@ class Warm:
         return self._get(_key("pack", tree), lambda: PackedDataset.open(self._directory(tree)))
 
     def index(self, tree: Tree) -> FingerprintIndex:
-        """An opened fingerprint index, with the suspects' rows that it keeps; the others' are given back."""
+        """An opened fingerprint index, with the rows that it keeps in memory; the others' are given back."""
         found = self._get(_key("index", tree), lambda: FingerprintIndex.open(self._directory(tree), self._device))
         for other in self._open.values():
             if isinstance(other, FingerprintIndex) and other is not found:
-                other.forget_suspects()
+                other.forget()
         return found
 
     def model(self, weights: str, card: CardSchema | None) -> tuple[nn.Module, ModelCard]:

@@ -108,13 +108,16 @@ def pixels_png(store: BlobStore, dataset: Dataset, index: int) -> bytes:
 
 
 def thumbnails(store: BlobStore, dataset: Dataset, indices: Sequence[int]) -> bytes:
-    """Thumbnails of some images in their order, THUMBNAIL_COLUMNS side by side, as WebP."""
+    """Thumbnails of some images in their order, THUMBNAIL_COLUMNS side by side, as WebP.
+
+    Removed ones too, as in the atlases: they are still shown where versions are compared.
+    """
     if dataset.atlas is None:
         raise NotFound("This data set has no thumbnails.")
     if len(indices) > MAX_THUMBNAILS:
         raise Unprocessable(f"{len(indices):,} images are asked for; ask for {MAX_THUMBNAILS} at a time.")
-    _must_be_kept(kept(store, dataset), indices)
     pixels = pixels_of(store, dataset)
+    _must_be_there(len(pixels), max(indices))
     return pictures.sheet([pixels[index] for index in indices], dataset.atlas["tile"], THUMBNAIL_COLUMNS)
 
 
@@ -176,16 +179,16 @@ def index_list(store: BlobStore, dataset: Dataset) -> str:
 
 
 def _row(store: BlobStore, dataset: Dataset, index: int) -> dict[str, Any]:
-    _must_be_kept(kept(store, dataset), [index])
+    mask = kept(store, dataset)
+    _must_be_there(len(mask), index)
+    if not mask[index]:
+        raise NotFound("This image was removed in this version; see the parent data set.")
     return manifest_of(store, dataset).row(index)
 
 
-def _must_be_kept(mask: NDArray[np.bool_], indices: Sequence[int]) -> None:
-    for index in indices:
-        if not 0 <= index < len(mask):
-            raise NotFound(f"The data set has the images 0 to {len(mask) - 1:,}.")
-        if not mask[index]:
-            raise NotFound(f"Image {index:,} was removed in this version; see the parent data set.")
+def _must_be_there(n: int, index: int) -> None:
+    if not 0 <= index < n:
+        raise NotFound(f"The data set has the images 0 to {n - 1:,}.")
 
 
 def _item(row: dict[str, Any]) -> schemas.DatasetImage:

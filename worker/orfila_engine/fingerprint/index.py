@@ -179,9 +179,15 @@ class FingerprintIndex:
             self._suspects.popitem(last=False)
         return self._suspects[key]
 
-    def forget_suspects(self) -> None:
-        """Give back the memory of `suspects`."""
+    def hold(self) -> None:
+        """Keep the rows in memory, if they take HELD_BYTES at most: for whoever asks many questions."""
+        if self.rows.nbytes <= HELD_BYTES:
+            self.rows.hold()
+
+    def forget(self) -> None:
+        """Give back the memory of `suspects` and `hold`."""
         self._suspects.clear()
+        self.rows.let_go()
 
     def _projector_of(self, model: nn.Module, card: ModelCard) -> GradientProjector:
         known = self._ready.get(id(model))

@@ -16,7 +16,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from orfila_engine.blockwise import BLOCK, Block, Rows
+from orfila_engine.blockwise import BLOCK, Block, Rows, blocks_of
 
 _TOP_EXPONENT = 15
 _RELEASED_BYTES = 2**24
@@ -53,7 +53,8 @@ class RowWriter:
 class StoredRows:
     """n rows of D numbers in consecutive files, memory-mapped.
 
-    Pages are given back after each block: reading everything leaves nothing resident but the block at hand.
+    Pages are given back after each block: reading everything leaves nothing resident but the block at hand, unless the
+    rows are held.
     """
 
     def __init__(self, paths: Sequence[Path]) -> None:
@@ -64,9 +65,27 @@ class StoredRows:
         counts = [len(f.rows) for f in self._files]
         self._starts = np.concatenate([[0], np.cumsum(counts)])
         self.shape = (int(self._starts[-1]), int(self._files[0].rows.shape[1]))
+        self._held: Rows | None = None
 
     def __len__(self) -> int:
         return self.shape[0]
+
+    @property
+    def nbytes(self) -> int:
+        """Of all rows."""
+        return self.shape[0] * self.shape[1] * self.dtype.itemsize
+
+    def hold(self) -> None:
+        """Keep all rows in memory. Products with them then take a fifth less time: a mapped file has small pages."""
+        if self._held is None:
+            held = np.empty(self.shape, dtype=self.dtype)
+            for at, rows in self.blocks():
+                held[at] = rows
+            self._held = held
+
+    def let_go(self) -> None:
+        """Give back what `hold` took."""
+        self._held = None
 
     @property
     def dtype(self) -> np.dtype[np.float16] | np.dtype[np.float32]:
@@ -75,6 +94,9 @@ class StoredRows:
 
     def blocks(self, size: int = BLOCK) -> Iterator[Block]:
         """All rows in order, as views of the files; what was read of one is given back as the next one is asked for."""
+        if self._held is not None:
+            yield from blocks_of(self._held, size)
+            return
         unreleased = 0
         for start, file in zip(self._starts.tolist(), self._files, strict=False):
             for low in range(0, len(file.rows), size):
@@ -87,6 +109,8 @@ class StoredRows:
 
     def __getitem__(self, indices: NDArray[np.int64]) -> Rows:
         """A copy of some rows [m, D], in the order asked for."""
+        if self._held is not None:
+            return self._held[indices]
         out = np.empty((len(indices), self.shape[1]), dtype=self.dtype)
         where = np.searchsorted(self._starts, indices, side="right") - 1
         for number in np.unique(where).tolist():
