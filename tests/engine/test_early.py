@@ -10,7 +10,7 @@ from torch import nn
 
 from orfila_engine import drill
 from orfila_engine.architectures import ModelCard
-from orfila_engine.early import EarlyLook, early_look
+from orfila_engine.early import EarlyLook, early_look, suspects_so_far
 from orfila_engine.fingerprint import FingerprintIndex, project_shard, reduce_shards
 from orfila_engine.investigation import Affected, investigate
 
@@ -21,17 +21,29 @@ def _affected(drilled: drill.DrillResult) -> list[Affected]:
 
 
 def _look(
-    ranges: list[tuple[int, int]], drilled: drill.DrillResult, model: nn.Module, card: ModelCard, folder: Path
+    ranges: list[tuple[int, int]],
+    drilled: drill.DrillResult,
+    model: nn.Module,
+    card: ModelCard,
+    folder: Path,
+    *,
+    only_suspects: bool = True,
 ) -> tuple[EarlyLook, FingerprintIndex]:
     packed = drilled.packed
     pixels, labels = packed.train
     shards = [folder / f"shard-{start}" for start, _ in ranges]
     for (start, stop), shard in zip(ranges, shards, strict=True):
         project_shard(model, card, pixels, labels, start, stop, shard, device="cpu")
-    images = reduce_shards(shards, folder / "index", whole=False)
+    affected = _affected(drilled)
+    measured = suspects_so_far(packed, model, card, affected, "label") if only_suspects else None
+    images = reduce_shards(shards, folder / "index", whole=False, measured=measured)
     assert images.tolist() == [i for start, stop in ranges for i in range(start, stop)]
     index = FingerprintIndex.open(folder / "index", "cpu")
-    affected = _affected(drilled)
+    if measured is not None:
+        assert (
+            np.flatnonzero(~np.isnan(index.self_influence)).tolist()
+            == np.flatnonzero(np.isin(images, measured)).tolist()
+        )
     return early_look(index, images, packed, model, card, affected, n_b=50, seed=0, suspects="label"), index
 
 
@@ -39,7 +51,7 @@ def test_of_all_images_it_is_what_the_investigation_finds(
     drilled: drill.DrillResult, model: tuple[nn.Module, ModelCard], tmp_path: Path
 ) -> None:
     n = drilled.packed.n_train
-    look, index = _look([(0, 600), (600, n)], drilled, *model, tmp_path)
+    look, index = _look([(0, 600), (600, n)], drilled, *model, tmp_path, only_suspects=False)
     found = investigate(index, drilled.packed, *model, _affected(drilled), out_dir=tmp_path / "case")
     table = pq.read_table(found.path / "scores.parquet").sort_by("index")
     shift, suspect = table["shift_mean"].to_numpy(), table["suspect"].to_numpy()

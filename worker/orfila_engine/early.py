@@ -47,6 +47,14 @@ class EarlyLook:
     """Their collapse scores."""
 
 
+def suspects_so_far(
+    packed: PackedDataset, model: nn.Module, card: ModelCard, affected: Sequence[Affected], suspects: Suspects
+) -> NDArray[np.int64]:
+    """`index` of the images whose self-influence a look needs. Raises ValueError as an investigation does."""
+    predicted = one_symptom(predict_affected(model, card, affected), affected, card)
+    return suspects_of(packed.train[1], predicted, suspects)
+
+
 def early_look(
     index: FingerprintIndex,
     images: NDArray[np.int64],
@@ -62,14 +70,15 @@ def early_look(
 ) -> EarlyLook:
     """Look at affected images through an index of some training images (see `reduce_shards` with whole=False).
 
-    images: [m] `index` of the training image in each row. The other arguments are those of the investigation that is
-    to come, and so are the errors.
+    images: [m] `index` of the training image in each row; the suspects among them have a self-influence. The other
+    arguments are those of the investigation that is to come, and so are the errors.
     """
     predicted = one_symptom(predict_affected(model, card, affected), affected, card)
     asked = ask_each(index, model, card, (a.pixels for a in affected), predicted, n_b=n_b, seed=seed)
     progress("looking at the images so far", 0.5)
-    influence = index.influence(np.concatenate([a.fingerprints for a in asked])).reshape(len(images), len(asked), -1)
-    shift = (influence[:, :, 1:].mean(2) - influence[:, :, 0]).mean(1)
+    # The mean shift is one product for each image.
+    mean = np.stack([a.fingerprints[1:].mean(0) - a.fingerprints[0] for a in asked]).mean(0)
+    shift = index.influence(mean[None])[:, 0]
     rows = suspects_of(packed.train[1][images], predicted, suspects)
     found = collapse(index.suspects(rows), query_direction([a.fingerprints for a in asked]))
     order = np.lexsort((-found.score, -found.posterior))[:N_LEADING]

@@ -11,7 +11,7 @@ import os
 import shutil
 import time
 import uuid
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
 from orfila_engine.architectures import ModelCard, normalise
-from orfila_engine.blockwise import BLOCK
+from orfila_engine.blockwise import BLOCK, Rows
 from orfila_engine.devices import select_device
 from orfila_engine.evaluation import to_tensor
 from orfila_engine.fingerprint.digest import model_digest
@@ -155,12 +155,14 @@ def reduce_shards(
     *,
     data_digest: str = "",
     whole: bool = True,
+    measured: NDArray[np.int64] | None = None,
     progress: Progress = quiet,
 ) -> NDArray[np.int64]:
     """Sum the shards' Gram matrices, factorise them, and measure every image's self-influence. The shards are kept.
 
     whole: they must cover 0 .. n without gap or overlap; otherwise the index is of their images alone, as if there were
-    no others. Returns the `index` of the training image in each of its rows, [n] ascending.
+    no others. measured: `index` of the images whose self-influence is wanted, where not all are; the others' is nan.
+    Returns the `index` of the training image in each of its rows, [n] ascending.
 
     Raises ValueError when the shards differ in model or settings, overlap, or leave a gap in a whole index.
     """
@@ -182,7 +184,9 @@ def reduce_shards(
         for kind in STORED:
             _link(shard / f"{kind}.npy", writing / stored_name(kind, number))
     rows, scales, _ = open_stored(writing, len(described))
-    np.save(writing / "self_influence.npy", _self_influence(rows, scales, Whitening(layers, factors), progress))
+    wanted = None if measured is None else np.flatnonzero(np.isin(images, measured))
+    found = _self_influence(rows, scales, Whitening(layers, factors), wanted, progress)
+    np.save(writing / "self_influence.npy", found)
     save_file(factors, writing / "whitening.safetensors")
     about = {
         "format": FORMAT,
@@ -226,17 +230,31 @@ def make_projector(model: nn.Module, card: ModelCard, spec: IndexSpec, device: s
 
 
 def _self_influence(
-    rows: StoredRows, scales: NDArray[np.float32], whitening: Whitening, progress: Progress
+    rows: StoredRows,
+    scales: NDArray[np.float32],
+    whitening: Whitening,
+    wanted: NDArray[np.int64] | None,
+    progress: Progress,
 ) -> NDArray[np.float32]:
-    """[n] |L^-1 g_i|^2 of the gradients as they are stored."""
-    lengths = np.empty(len(rows), dtype=np.float32)
-    for at, block in rows.blocks(_GRAM_BLOCK):
+    """[n] |L^-1 g_i|^2 of the gradients as they are stored; nan in rows that are not wanted."""
+    lengths = np.full(len(rows), np.nan, dtype=np.float32)
+    n_wanted, done = len(rows) if wanted is None else len(wanted), 0
+    for at, block in rows.blocks(_GRAM_BLOCK) if wanted is None else _some(rows, wanted):
+        found = np.empty(len(block), dtype=np.float32)
         # In pieces, so that a layer's coordinates stay in the cache between their uses.
         for low in range(0, len(block), BLOCK):
             piece = whitening.whiten(torch.from_numpy(block[low : low + BLOCK]).float())
-            lengths[at][low : low + len(piece)] = torch.linalg.vector_norm(piece, dim=1).numpy()
-        progress("measuring self-influence", at.stop / len(rows))
+            found[low : low + len(piece)] = torch.linalg.vector_norm(piece, dim=1).numpy()
+        lengths[at] = found
+        done += len(block)
+        progress("measuring self-influence", done / n_wanted)
     return np.asarray(np.square(lengths * scales))
+
+
+def _some(rows: StoredRows, wanted: NDArray[np.int64]) -> Iterator[tuple[NDArray[np.int64], Rows]]:
+    for low in range(0, len(wanted), _GRAM_BLOCK):
+        part = wanted[low : low + _GRAM_BLOCK]
+        yield part, rows[part]
 
 
 def _check(card: ModelCard, pixels: NDArray[np.uint8], labels: NDArray[np.int64], start: int, stop: int) -> None:
