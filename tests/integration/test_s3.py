@@ -9,6 +9,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,24 @@ def test_a_blob_is_looked_into_without_being_fetched(seaweed: Seaweed, prefix: s
         assert file.read() == data[-10:]
         assert file.read() == b""
     assert not list(there._cache.stored())
+
+
+def test_who_asks_for_a_blob_at_once_fetches_it_once(seaweed: Seaweed, prefix: str, tmp_path: Path) -> None:
+    blobs = [opened(seaweed, prefix, tmp_path / "here").put_bytes(bytes([k]) * 100_000) for k in range(3)]
+    there = opened(seaweed, prefix, tmp_path / "there")
+    fetched: list[str] = []
+    fetch = there._fetch
+
+    def slowly(sha256: str) -> None:
+        fetched.append(sha256)
+        time.sleep(0.2)
+        fetch(sha256)
+
+    there._fetch = slowly  # type: ignore[method-assign]
+    with ThreadPoolExecutor(12) as pool:
+        paths = list(pool.map(there.local_path, blobs * 4))
+    assert sorted(fetched) == sorted(blobs)
+    assert [path.read_bytes()[:1] for path in paths[:3]] == [b"\x00", b"\x01", b"\x02"]
 
 
 def test_a_damaged_object_is_never_believed(seaweed: Seaweed, prefix: str, tmp_path: Path) -> None:

@@ -33,6 +33,8 @@ PART_BYTES = 16 * 2**20
 """Files larger than this are sent and fetched in parts of it."""
 YOUNG_SECONDS = 600.0
 """Blobs that were used since are not thrown out of the cache."""
+_N_TURNS = 64
+"""Locks that blobs share for being fetched."""
 _LOOK_SHARE = 0.01
 """The cache is looked at when so much of its size has come into it."""
 _ATTEMPTS = 6
@@ -57,6 +59,7 @@ class S3Store:
         self._added = cache_bytes
         """Bytes since the cache was last looked at."""
         self._local = threading.local()
+        self._turns = tuple(threading.Lock() for _ in range(_N_TURNS))
 
     def prepare(self) -> None:
         """Make the bucket, unless it is there. Raises ClientError where that is not allowed."""
@@ -97,8 +100,11 @@ class S3Store:
 
     def local_path(self, sha256: str) -> Path:
         """The blob's file in the cache, fetched if it is not there."""
-        if not self._cache.exists(sha256):
-            self._fetch(sha256)
+        check_sha256(sha256)
+        # A page that opens asks for many pieces of one file at once: the first request fetches it, the others wait.
+        with self._turns[int(sha256[:4], 16) % len(self._turns)]:
+            if not self._cache.exists(sha256):
+                self._fetch(sha256)
         path = self._cache.local_path(sha256)
         os.utime(path)
         return path

@@ -40,7 +40,8 @@ def _find(work: Work, spec: InvestigateSpec) -> InvestigateResult:
     model, card = work.warm.model(spec.weights, spec.card)
     packed = work.warm.pack(spec.pack)
     index = index_of(work, spec.index_id)
-    index.hold()
+    if spec.engine == "fingerprint":
+        index.hold()
     affected = affected_images(work, spec.affected, packed, card)
     quick = FingerprintEngine(index, model, card, with_own_products=True)
     exact: EkfacEngine | None = None
