@@ -126,6 +126,8 @@ OWN = {
     ("DELETE", "/api/v1/views/{view_id}"),
 }
 """Unsafe routes that concern the caller alone, or what the caller has written."""
+REQUIRED = {"file": {"filename": "a", "purpose": "image"}, "thumbnails.webp": {"images": "0"}}
+"""What the query must hold, by the last part of a path."""
 READ_MORE = {
     ("GET", "/api/v1/users"): "administrate",
     ("GET", "/metrics"): "administrate",
@@ -235,7 +237,7 @@ def test_each_role_does_what_it_may_and_nothing_else(site, role):
     refused = 0
     for (method, path), (needs, body) in [*reading.items(), *unsafe.items()]:
         sent = {"content": body, "headers": headers} if isinstance(body, bytes) else {"json": body} if body else {}
-        query = {"filename": "a", "purpose": "image"} if path.endswith("/file") else None
+        query = REQUIRED.get(path.rpartition("/")[2])
         filled = re.sub(r"\{(number|query|index|label)\}", "0", path)
         filled = filled.replace("{name}", "shift_histogram" if "figures" in path else "variance")
         filled = re.sub(r"\{(\w+)\}", lambda part: ids.get(part[1], "0" * 32), filled)
