@@ -26,9 +26,10 @@ def png(pixels: NDArray[np.uint8]) -> bytes:
 
 
 def sheet(pictures: Sequence[NDArray[np.uint8]], tile: int, columns: int) -> bytes:
-    """Pictures [H, W, C] side by side in square tiles, row by row: lossless WebP, as the sheets of a data set are.
+    """Pictures [H, W, C] side by side in square tiles, row by row: lossless WebP, as the atlases of a data set are.
 
-    Larger pictures are made to fit a tile, smaller ones stand in its middle.
+    Larger pictures are made to fit a tile, smaller ones stand in its middle. The engine, which the server may not
+    import, cuts the atlases (orfila_engine/data/atlas.py); tests/engine/test_thumbnails.py holds the two together.
     """
     rows, channels = -(-len(pictures) // columns), pictures[0].shape[2]
     made = np.zeros((rows * tile, columns * tile, channels), dtype=np.uint8)

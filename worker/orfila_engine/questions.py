@@ -59,9 +59,7 @@ def ask(
     labels = torch.cat([torch.tensor([predicted]), labels])
     pixels = images.mul(255).round().clamp(0, 255).to(torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
     # Two draws of a transform without a number of its own, and of one label, are one question.
-    first, again = distinct(
-        [x.numpy().tobytes() + bytes(label) for x, label in zip(images, labels.numpy(), strict=True)]
-    )
+    first, again = distinct([x.tobytes() + y.tobytes() for x, y in zip(images.numpy(), labels.numpy(), strict=True)])
     fingerprints = store.query(model, card, images[first], labels[first])[again]
     return Asked(fingerprints, images, pixels, labels.numpy(), ("none", *kinds))
 
