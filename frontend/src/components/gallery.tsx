@@ -30,10 +30,16 @@ function Cut({ thumbnail, edge }: { thumbnail: Thumbnail; edge: number }) {
   )
 }
 
-/** The thumbnail of an image that stands for itself, at whole-number zoom. */
-export function TilePicture(props: { datasetId: string; atlas: Atlas; index: number; zoom: number }) {
-  const { datasetId, atlas, index, zoom } = props
-  return <Cut thumbnail={thumbnailOf(datasetId, atlas, index)} edge={atlas.tile * zoom} />
+/** The thumbnail of an image outside a gallery, at whole-number zoom; among: see `thumbnailOf`. */
+export function TilePicture(props: {
+  datasetId: string
+  atlas: Atlas
+  index: number
+  zoom: number
+  among?: readonly number[]
+}) {
+  const { datasetId, atlas, index, zoom, among } = props
+  return <Cut thumbnail={thumbnailOf(datasetId, atlas, index, among)} edge={atlas.tile * zoom} />
 }
 
 interface TileProps {

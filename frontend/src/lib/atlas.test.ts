@@ -54,6 +54,10 @@ test('a sheet with room brings what is likely to come next', () => {
 
 test('an image by itself brings no atlas, unless there are but two', () => {
   expect(thumbnailOf('d', atlas, 5_000).url).toContain('images=5000')
+  const among = [9, 5_000, 30_000]
+  const found = among.map((index) => thumbnailOf('d', atlas, index, among))
+  expect(new Set(found.map((each) => each.url)).size).toBe(1)
+  expect(found.map((each) => asked(each.url)[each.y * each.columns + each.x])).toEqual(among)
   expect(thumbnailOf('d', { ...atlas, count: 2 }, 1_025)).toEqual({
     url: '/api/v1/datasets/d/atlases/1.webp',
     columns: 32,

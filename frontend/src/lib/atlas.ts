@@ -48,9 +48,15 @@ function fromSheet(datasetId: string, indices: readonly number[]): Thumbnail[] {
   }))
 }
 
-/** Of an image that stands for itself. */
-export function thumbnailOf(datasetId: string, atlas: Atlas, index: number): Thumbnail {
-  return atlas.count <= FEW_ATLASES ? fromAtlas(datasetId, atlas, index) : fromSheet(datasetId, [index])[0]
+/** Of an image outside a gallery. among: images that are shown beside it, and come in one sheet with it. */
+export function thumbnailOf(
+  datasetId: string,
+  atlas: Atlas,
+  index: number,
+  among: readonly number[] = [index],
+): Thumbnail {
+  if (atlas.count <= FEW_ATLASES) return fromAtlas(datasetId, atlas, index)
+  return fromSheet(datasetId, among)[among.indexOf(index)]
 }
 
 /** Thumbnails of images in an order that changes: an image keeps the sheet that it first came with. */

@@ -78,7 +78,13 @@ export const Nearest = memo(function Nearest({
                 aria-label={`Image ${each.index}, distance ${score(each.distance)}${verdict ? `, judged ${verdictLabel[verdict].toLowerCase()}` : ''}`}
                 onClick={() => onOpen(each.index)}
               >
-                <TilePicture datasetId={datasetId} atlas={atlas} index={each.index} zoom={naturalZoom(atlas.tile)} />
+                <TilePicture
+                  datasetId={datasetId}
+                  atlas={atlas}
+                  index={each.index}
+                  zoom={naturalZoom(atlas.tile)}
+                  among={found.items.map((item) => item.index)}
+                />
                 {verdict && (
                   <span className="mark">
                     <Mark kind={verdict} size={10} />
